@@ -1,0 +1,59 @@
+"""What the harness asks of the machine besides its adapters: measuring clocks, processors, what /proc tells."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from idnode.adapters.disk import AnyPath, Disk
+
+_TICKS_PER_S = os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 100
+
+
+def elapsed_s() -> float:
+    """Seconds since an unknown moment, for durations."""
+    return time.perf_counter()
+
+
+def elapsed_ns() -> int:
+    return time.perf_counter_ns()
+
+
+def read_text(disk: Disk, path: AnyPath) -> str | None:
+    """The file's text, or None if there is no such file (as most of /sys on most machines)."""
+    try:
+        return disk.read(path).decode("utf-8", "replace")
+    except OSError:
+        return None
+
+
+def process_cpu_s(disk: Disk, pid: int) -> float | None:
+    """User and system seconds a process has used, all threads; None where /proc does not say."""
+    stat = read_text(disk, f"/proc/{pid}/stat")
+    if stat is None:
+        return None
+    fields = stat.rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / _TICKS_PER_S
+
+
+def cores() -> list[int]:
+    """The processors this process may run on."""
+    if hasattr(os, "sched_getaffinity"):
+        return sorted(os.sched_getaffinity(0))
+    return list(range(os.cpu_count() or 1))
+
+
+@contextmanager
+def pinned(core: int | None) -> Iterator[None]:
+    """Children started inside inherit this one processor; None or an unsupported platform changes nothing."""
+    if core is None or not hasattr(os, "sched_setaffinity"):
+        yield
+        return
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {core})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)

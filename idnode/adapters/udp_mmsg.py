@@ -1,0 +1,215 @@
+"""Datagrams by ``recvmmsg`` and ``sendmmsg``: two system calls for a batch of 64 and its answers (Linux, 64 bit).
+
+Everything the kernel reads or fills is laid out once, when the socket is bound::
+
+    headers[i] -> name   names[i * name_octets]        one raw socket address per datagram
+               -> vector vectors[i] -> arena[...]      its octets
+                  length (written by recvmmsg)
+
+Receiving copies the used part of the arena and of the names out once per batch and slices the copies: that costs less
+than a memoryview per datagram. Sending joins the answers into one string, copies that into the arena once, and writes
+only start and length per datagram, through memoryviews; a ctypes attribute per datagram would cost more than the rest.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import errno
+import socket
+import struct
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+from idnode.adapters.net import BATCH, SLOT_OCTETS, Address, BatchSocket, Datagram
+from idnode.adapters.peers import IPV4_PEER_OCTETS, IPV6_PEER_OCTETS
+
+SEND_ARENA_OCTETS: Final = 128 * 1024
+"""Two of the longest datagrams UDP can carry, or 64 of 2 KiB: a longer batch goes out in parts."""
+
+_MSG_DONTWAIT: Final = 0x40
+_MSG_TRUNC: Final = 0x20  # asks recvmmsg for the true length of what it had to cut
+_TRY_AGAIN: Final = frozenset({errno.EAGAIN, errno.EWOULDBLOCK, errno.ENOBUFS, errno.ENOMEM})
+
+
+class _Vector(ctypes.Structure):
+    _fields_ = (("base", ctypes.c_void_p), ("length", ctypes.c_size_t))
+
+
+class _Header(ctypes.Structure):
+    """struct mmsghdr with its struct msghdr flattened; natural alignment puts the padding where C has it."""
+
+    _fields_ = (
+        ("name", ctypes.c_void_p),
+        ("name_octets", ctypes.c_uint32),
+        ("vectors", ctypes.c_void_p),
+        ("vector_count", ctypes.c_size_t),
+        ("control", ctypes.c_void_p),
+        ("control_octets", ctypes.c_size_t),
+        ("flags", ctypes.c_int),
+        ("padding", ctypes.c_int),  # msghdr is a struct of its own in C, so it ends on a multiple of 8
+        ("length", ctypes.c_uint32),
+    )
+
+
+_HEADER_OCTETS: Final = ctypes.sizeof(_Header)
+_VECTOR_OCTETS: Final = ctypes.sizeof(_Vector)
+
+
+def _load() -> tuple[Any, Any] | None:
+    """The two functions of the C library; None where they, or the layout above, are missing."""
+    if sys.platform != "linux" or struct.calcsize("P") != 8:
+        return None
+    try:
+        library = ctypes.CDLL(None, use_errno=True)
+        receive, send = library.recvmmsg, library.sendmmsg
+    except (OSError, AttributeError):
+        return None
+    receive.argtypes = (ctypes.c_int, ctypes.c_void_p, ctypes.c_uint, ctypes.c_int, ctypes.c_void_p)
+    send.argtypes = (ctypes.c_int, ctypes.c_void_p, ctypes.c_uint, ctypes.c_int)
+    return receive, send
+
+
+_FUNCTIONS: Final = _load()
+IS_AVAILABLE: Final = _FUNCTIONS is not None
+
+
+class _Layout:
+    """One direction's memory: arena, names, vectors, headers, each pointing into the one before."""
+
+    def __init__(self, arena_octets: int, slot_octets: int, name_octets: int) -> None:
+        self._owned = (
+            (ctypes.c_char * arena_octets)(),
+            (ctypes.c_char * (BATCH * name_octets))(),
+            (_Vector * BATCH)(),
+            (_Header * BATCH)(),
+        )
+        arena, names, vectors, headers = self._owned
+        self.arena_at = ctypes.addressof(arena)
+        self.headers_at = ctypes.addressof(headers)
+        for i in range(BATCH):
+            vectors[i] = _Vector(self.arena_at + i * slot_octets, slot_octets)
+            headers[i].name = ctypes.addressof(names) + i * name_octets
+            headers[i].name_octets = name_octets
+            headers[i].vectors = ctypes.addressof(vectors) + i * _VECTOR_OCTETS
+            headers[i].vector_count = 1
+        self.arena = memoryview(arena).cast("B")
+        self.names = memoryview(names).cast("B")
+        self.vectors = memoryview(vectors).cast("B").cast("Q")
+        self.lengths = memoryview(headers).cast("B").cast("I")[_Header.length.offset // 4 :: _HEADER_OCTETS // 4]
+
+
+class MmsgUdpSocket(BatchSocket):
+    """The fast datagram socket."""
+
+    def __init__(self, sock: socket.socket, address: Address) -> None:
+        super().__init__(address)
+        if _FUNCTIONS is None:
+            raise RuntimeError("this platform has no recvmmsg; bind a PlainUdpSocket")
+        self._recvmmsg, self._sendmmsg = _FUNCTIONS
+        self._sock = sock
+        self._fd = sock.fileno()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._name_octets = size = IPV4_PEER_OCTETS if address.family == "ipv4" else IPV6_PEER_OCTETS
+        self._in = _Layout(BATCH * SLOT_OCTETS, SLOT_OCTETS, size)
+        self._out = _Layout(SEND_ARENA_OCTETS, 0, size)
+        self._places = [(i * SLOT_OCTETS, slice(i * size, (i + 1) * size)) for i in range(BATCH)]
+
+    def fileno(self) -> int:
+        return self._fd
+
+    def add_reader(self, callback: Callable[[], object]) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._loop.add_reader(self._fd, callback)
+
+    def remove_reader(self) -> None:
+        if self._loop is not None and not self._loop.is_closed() and self._fd >= 0:
+            self._loop.remove_reader(self._fd)
+        self._loop = None
+
+    def receive_batch(self) -> list[Datagram]:
+        memory = self._in
+        count: int = self._recvmmsg(self._fd, memory.headers_at, BATCH, _MSG_DONTWAIT | _MSG_TRUNC, None)
+        if count <= 0:
+            return self._nothing_received()
+        lengths: list[int] = memory.lengths[:count].tolist()
+        self.counters.received += count
+        if max(lengths) > SLOT_OCTETS:
+            self.counters.cut += sum(length > SLOT_OCTETS for length in lengths)
+            lengths = [min(length, SLOT_OCTETS) for length in lengths]
+        octets = bytes(memory.arena[: count * SLOT_OCTETS])
+        names = bytes(memory.names[: count * self._name_octets])
+        return [
+            (octets[start : start + length], names[place])
+            for (start, place), length in zip(self._places, lengths, strict=False)
+        ]
+
+    def _nothing_received(self) -> list[Datagram]:
+        code = ctypes.get_errno()
+        if code == errno.EBADF:
+            raise OSError(code, "the datagram socket is closed")
+        return []  # nothing there, interrupted, or an ICMP error that belongs to nobody in particular
+
+    def send_batch(self, batch: Sequence[Datagram]) -> int:
+        if len(batch) <= BATCH:
+            return self._send_part(batch)
+        return sum(self._send_part(batch[start : start + BATCH]) for start in range(0, len(batch), BATCH))
+
+    def _send_part(self, part: Sequence[Datagram]) -> int:
+        """At most BATCH datagrams; halves the part until it fits into the arena."""
+        count = len(part)
+        answers = [octets for octets, _ in part]
+        joined = b"".join(answers)
+        if len(joined) > SEND_ARENA_OCTETS:
+            if count == 1:
+                self.counters.dropped += 1
+                return 0
+            return self._send_part(part[: count // 2]) + self._send_part(part[count // 2 :])
+        names = b"".join([peer for _, peer in part])
+        # Names are 16 or 28 octets: a sum that is right means that each of them is.
+        if len(names) != count * self._name_octets:
+            raise ValueError(f"a peer is not of this socket's family, {self.address.family}")
+        memory = self._out
+        memory.arena[: len(joined)] = joined
+        memory.names[: len(names)] = names
+        vectors = memory.vectors
+        at = memory.arena_at
+        place = 0
+        for octets in answers:
+            length = len(octets)
+            vectors[place] = at
+            vectors[place + 1] = length
+            at += length
+            place += 2
+        return self._hand_over(count)
+
+    def _hand_over(self, count: int) -> int:
+        """Give the prepared headers to the kernel. A datagram it refuses by itself does not hold up the others."""
+        first = sent = 0
+        while first < count:
+            taken: int = self._sendmmsg(
+                self._fd, self._out.headers_at + first * _HEADER_OCTETS, count - first, _MSG_DONTWAIT
+            )
+            if taken > 0:
+                sent += taken
+                first += taken
+                continue
+            code = ctypes.get_errno()
+            if code == errno.EINTR:
+                continue
+            if code == errno.EBADF:
+                raise OSError(code, "the datagram socket is closed")
+            if code in _TRY_AGAIN:
+                break  # the buffer is full: the rest is lost, as it would be in the network
+            first += 1
+        self.counters.sent += sent
+        self.counters.dropped += count - sent
+        return sent
+
+    def close(self) -> None:
+        if self._fd < 0:
+            return
+        self.remove_reader()
+        self._fd = -1
+        self._sock.close()

@@ -1,0 +1,149 @@
+"""Finished answers, found again by the octets of their question.
+
+Two requests that differ only in request id, site serial, recursion count, reserved octet or expiration get the same
+answer but for its request id, recursion count and expiration. So the key is everything else, as received::
+
+    0       8        12                32                    40
+    | key   | req id | key             | serial rec 0 expiry | key: body length, body, credential |
+
+Only answers of requests that carry no session, certificate, digest, encryption or credential are ever put in; as all
+of that lies inside the key, an equal key implies every one of these conditions. Spelling, flags and versions lie inside
+too, so two questions never share an entry by mistake; they may only fail to share one.
+
+A write drops the answers of its name, perhaps from the writer's thread while the event loop is between looking up and
+putting in; :attr:`AnswerCache.epoch` is taken before the look-up, and an answer whose epoch has passed is not kept.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import Final, NamedTuple
+
+from idnode_protocol.codes import OpFlag
+from idnode_protocol.fragments import split_message
+from idnode_protocol.handle import NA_START, ROOT_HANDLE
+from idnode_registry.registry import Change
+
+PLAIN_REQUEST: Final = b"\0\0\0\1\0\0\0\0"
+"""Octets 20..28 of a request the cache may answer: opcode 1, response code 0."""
+FLAGS_ALLOWED: Final = int(OpFlag.AT | OpFlag.CA | OpFlag.PO | OpFlag.DNR | OpFlag.REC)
+ENTRY_OVERHEAD_OCTETS: Final = 600
+"""What CPython spends on the dictionary slot, the tuple and its slices, measured with ``tracemalloc``."""
+
+
+class Entry(NamedTuple):
+    """A finished answer in slices; between them go request id, recursion count and expiration."""
+
+    start: bytes
+    middle: bytes
+    rest: bytes
+    further: tuple[bytes, ...]
+    code: int
+    octets: int
+
+
+def question_key(request: bytes) -> bytes:
+    """The key of a request given as one whole datagram."""
+    return request[:8] + request[12:32] + request[40:]
+
+
+def may_be_cached(request: bytes) -> bool:
+    """Whether a datagram is a question whose answer may be put in: see the module's essay."""
+    return (
+        request[20:28] == PLAIN_REQUEST
+        and not request[2] & 0xE0
+        and request[4:8] == b"\0\0\0\0"
+        and request[12:16] == b"\0\0\0\0"
+        and int.from_bytes(request[16:20], "big") == len(request) - 20
+        and not int.from_bytes(request[28:32], "big") & ~FLAGS_ALLOWED
+        and len(request) == 48 + int.from_bytes(request[40:44], "big")
+        and request.endswith(b"\0\0\0\0")
+    )
+
+
+def entry_of(response: bytes) -> Entry:
+    """A response message, cut into datagrams and these into slices."""
+    datagrams = split_message(response)
+    first = datagrams[0]
+    code = int.from_bytes(response[24:28], "big")
+    octets = sum(map(len, datagrams)) + ENTRY_OVERHEAD_OCTETS
+    return Entry(first[:8], first[12:34], first[40:], tuple(datagrams[1:]), code, octets)
+
+
+def datagrams_of(entry: Entry, request: bytes, expiration: bytes) -> list[bytes]:
+    """The datagrams that answer ``request``. ``expiration`` is a zero octet and 4 octets of seconds since 1970."""
+    request_id = request[8:12]
+    first = b"".join((entry.start, request_id, entry.middle, request[34:35], expiration, entry.rest))
+    if not entry.further:
+        return [first]
+    return [first, *(part[:8] + request_id + part[12:] for part in entry.further)]
+
+
+class AnswerCache:
+    """Bounded in octets; the oldest entries go first. 0 octets = nothing is ever kept."""
+
+    def __init__(self, octets_max: int) -> None:
+        self.entries: dict[bytes, Entry] = {}
+        self.epoch = 0
+        self.octets = 0
+        self._octets_max = octets_max
+        self._names: dict[bytes, dict[bytes, None]] = {}  # folded name -> its keys
+        self._name_of: dict[bytes, tuple[bytes, int]] = {}  # key -> its folded name, octets accounted
+        self._lock = threading.Lock()  # guards entries, names and epoch against the writer's thread
+
+    def put(self, request: bytes, name: bytes, response: bytes, epoch: int) -> Entry | None:
+        """Keep an answer. ``name`` is the folded handle, ``epoch`` the one before the look-up. None = not kept."""
+        entry = entry_of(response)
+        size = entry.octets + 2 * len(request)
+        if size > self._octets_max:
+            return None
+        key = question_key(request)
+        with self._lock:
+            if epoch != self.epoch or key in self.entries:
+                return None
+            while self.octets + size > self._octets_max:
+                self._remove(next(iter(self.entries)))
+            self.entries[key] = entry
+            self._names.setdefault(name, {})[key] = None
+            self._name_of[key] = (name, size)
+            self.octets += size
+        return entry
+
+    def drop(self, change: Change) -> int:
+        """Forget what a change made wrong; returns how many answers went. Safe from any thread."""
+        with self._lock:
+            self.epoch += 1
+            names = [change.name]
+            if change.is_prefix_handle:
+                names += [name for name in self._names if _depends(name, change)]
+            keys = [key for name in names for key in self._names.get(name, ())]
+            for key in keys:
+                self._remove(key)
+            return len(keys)
+
+    def clear(self) -> None:
+        """Forget everything: reset, restore, bulk load, change of homing or configuration."""
+        with self._lock:
+            self.epoch += 1
+            self.entries.clear()
+            self._names.clear()
+            self._name_of.clear()
+            self.octets = 0
+
+    def _remove(self, key: bytes) -> None:
+        del self.entries[key]
+        name, size = self._name_of.pop(key)
+        self.octets -= size
+        keys = self._names[name]
+        del keys[key]
+        if not keys:
+            del self._names[name]
+
+
+def _depends(name: bytes, change: Change) -> bool:
+    """Whether answers for ``name`` may come from the changed prefix handle: derived prefixes, and with a namespace
+    everything under it (docs/protocol.md §1.7, §9)."""
+    if name.startswith(change.name + b".") or change.name == ROOT_HANDLE:
+        return True
+    prefix = change.name[len(NA_START) :]
+    return change.has_namespace and name.startswith((prefix + b"/", prefix + b"."))

@@ -1,0 +1,81 @@
+"""The folder an unmodified Handle.Net client needs to use this node offline (docs/protocol.md §2.7).
+
+``java -Dnet.handle.configDir=DIR ...`` then resolves and administers the node's prefixes without the global registry:
+``bootstrap_handles`` makes this node the root, ``local_info.json`` names it for each of its prefixes.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from idnode_protocol.handle import ROOT_HANDLE, to_text
+from idnode_protocol.json_form import value_to_json
+from idnode_protocol.json_site import site_to_json
+from idnode_protocol.value import HandleValue
+from idnode_protocol.values.site import SiteInfo
+
+PUBLIC_FILE_MODE = 0o644
+SECRET_FILE_MODE = 0o600
+KEY_FILE_PLAIN = b"\0\0\0\1"
+"""A private key file begins with its encryption; 1 = none (docs/protocol.md §2.6)."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClientConfig:
+    """What goes into the folder. Keys are in the encodings of docs/protocol.md §2.6."""
+
+    site: SiteInfo
+    prefixes: Sequence[str]
+    server_public_key: bytes
+    admin_handle: str
+    admin_secret: str
+    admin_secret_index: int
+    admin_private_key: bytes
+    admin_public_key: bytes
+    admin_key_index: int
+    updated_ms: int
+    """Now, milliseconds since 1970: a client that takes its root information for old asks the root for it unbidden."""
+
+
+def _bootstrap(config: ClientConfig) -> Mapping[str, object]:
+    site = HandleValue(1, "HS_SITE", config.site.to_octets())
+    key = HandleValue(301, "HS_PUBKEY", config.server_public_key)
+    records = {"0.0/0.0": (key,), to_text(ROOT_HANDLE): (site, key)}
+    return {
+        "lastUpdate": config.updated_ms,
+        "handles": {
+            handle: {"responseCode": 1, "handle": handle, "values": [value_to_json(value) for value in values]}
+            for handle, values in records.items()
+        },
+    }
+
+
+def _local_info(config: ClientConfig) -> list[object]:
+    names = [to_text(ROOT_HANDLE), *(f"0.NA/{prefix.upper()}" for prefix in config.prefixes)]
+    return [{"nas": names, "site": site_to_json(config.site)}]
+
+
+def client_config_files(config: ClientConfig) -> dict[str, tuple[bytes, int]]:
+    """File name -> (octets, mode)."""
+    admin = {
+        "handle": config.admin_handle,
+        "index_secret": config.admin_secret_index,
+        "secret": config.admin_secret,
+        "index_key": config.admin_key_index,
+        "private_key_file": "admpriv.bin",
+    }
+    return {
+        "bootstrap_handles": (_json(_bootstrap(config)), PUBLIC_FILE_MODE),
+        "local_info.json": (_json(_local_info(config)), PUBLIC_FILE_MODE),
+        "siteinfo.json": (_json(site_to_json(config.site)), PUBLIC_FILE_MODE),
+        "pubkey.bin": (config.server_public_key, PUBLIC_FILE_MODE),
+        "admpub.bin": (config.admin_public_key, PUBLIC_FILE_MODE),
+        "admpriv.bin": (KEY_FILE_PLAIN + config.admin_private_key, SECRET_FILE_MODE),
+        "admin.json": (_json(admin), SECRET_FILE_MODE),
+    }
+
+
+def _json(value: object) -> bytes:
+    return json.dumps(value, indent=1, ensure_ascii=False).encode("utf-8") + b"\n"

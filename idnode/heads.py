@@ -1,0 +1,62 @@
+"""Signs the Merkle heads of the journal: every 10 s or 1,000 entries, whichever comes first (docs/architecture.md)."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final
+
+from idnode.adapters import Adapters
+from idnode_registry.crypto import Signer
+from idnode_registry.journal import HEAD_INTERVAL_S, HeadSigner, SignedHead, head_name, heads_start
+from idnode_registry.store import Store
+
+LOOK_S: Final = 1.0
+"""How often the heads are looked at; a thousand entries in less time are signed that much later."""
+
+
+class HeadKeeper:
+    """A task that looks at each bucket's head, signs those that are due and stores them beside the records."""
+
+    def __init__(self, store: Store, signer: Signer, adapters: Adapters) -> None:
+        self._store = store
+        self._adapters = adapters
+        self._signer = HeadSigner(lambda octets: signer.sign(octets, "sha256"))
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Take up the heads signed before and begin."""
+        for prefix in self._store.prefixes():
+            for bucket in self._store.buckets(prefix):
+                names = self._store.meta_names(heads_start(prefix, bucket))
+                known = self._store.get_meta(names[-1]) if names else None
+                if known is not None:
+                    self._signer.resume(SignedHead.from_octets(known))
+        self._task = asyncio.get_running_loop().create_task(self._run())
+
+    async def stop(self) -> None:
+        """Sign what is new, then end."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+            self._task = None
+            await self.sign_due(early_s=HEAD_INTERVAL_S)
+
+    async def _run(self) -> None:
+        while True:
+            await self._adapters.clock.sleep(LOOK_S)
+            await self.sign_due()
+
+    async def sign_due(self, early_s: float = 0.0) -> int:
+        """Sign the heads that are due within ``early_s``; returns how many. A read-only store keeps its older heads."""
+        signed = 0
+        now = self._adapters.clock.now()
+        for prefix in self._store.prefixes():
+            for bucket in self._store.buckets(prefix):
+                head = self._store.head(prefix, bucket)
+                if self._store.read_only_reason is None and self._signer.due(
+                    prefix, bucket, head.serial, now + early_s
+                ):
+                    made = await self._adapters.run_blocking(self._signer.sign, prefix, bucket, head, now)
+                    await asyncio.wrap_future(self._store.put_meta(head_name(made), made.to_octets()))
+                    signed += 1
+        return signed

@@ -1,0 +1,88 @@
+"""The last link: what the node does itself (sessions, verification), everything else by the registry."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+from idnode.chain import Handler
+from idnode.exchange import Exchange
+from idnode.metrics import Metrics
+from idnode.proofs import Proofs
+from idnode_protocol.codes import OpCode, ResponseCode
+from idnode_protocol.requests import SessionSetupRequest, VerifyRequest
+from idnode_protocol.responses import EmptyResponse, VerifyResponse
+from idnode_registry.ask import Reply, refusal
+from idnode_registry.challenges import Rng
+from idnode_registry.registry import Registry
+from idnode_registry.sessions import SessionKeys, SessionRefused, SessionTable, plan
+
+
+class OperationsLink:
+    """A table opcode -> method; what is not in it goes to the registry."""
+
+    def __init__(self, registry: Registry, sessions: SessionTable, proofs: Proofs, rng: Rng, metrics: Metrics) -> None:
+        self._registry = registry
+        self._sessions = sessions
+        self._proofs = proofs
+        self._rng = rng
+        self._metrics = metrics
+        self._own: Final[dict[int, Callable[[Exchange], Awaitable[Reply]]]] = {
+            OpCode.CHALLENGE_ANSWER: self._stray_answer,
+            OpCode.VERIFY_ANSWER: self._verify_answer,
+            OpCode.SESSION_SETUP: self._session_setup,
+            OpCode.SESSION_TERMINATE: self._session_terminate,
+            OpCode.SESSION_KEY_EXCHANGE: self._key_exchange,
+        }
+
+    async def __call__(self, exchange: Exchange, following: Handler) -> Reply:
+        own = self._own.get(exchange.ask.opcode)
+        if own is not None:
+            return await own(exchange)
+        future = self._registry.execute(exchange.ask, exchange.caller, exchange.now)
+        return future.result() if future.done() else await asyncio.wrap_future(future)
+
+    async def _stray_answer(self, exchange: Exchange) -> Reply:
+        return refusal(ResponseCode.AUTHENTICATION_TIMEOUT, "there is no challenge to answer")
+
+    async def _verify_answer(self, exchange: Exchange) -> Reply:
+        request = exchange.ask.request
+        assert isinstance(request, VerifyRequest)
+        verdict = await self._proofs.verify_request(request, exchange.source)
+        self._metrics.auth("verify", "ok" if verdict.is_valid else "refused")
+        if verdict.code == ResponseCode.SERVER_BUSY:
+            return refusal(verdict.code, verdict.reason)
+        return Reply(ResponseCode.SUCCESS, VerifyResponse(verdict.is_valid))
+
+    async def _session_setup(self, exchange: Exchange) -> Reply:
+        request = exchange.ask.request
+        assert isinstance(request, SessionSetupRequest)
+        if exchange.message is None:
+            return refusal(ResponseCode.OPERATION_NOT_SUPPORTED, "sessions belong to the native protocol")
+        planned = plan(request, exchange.message.envelope, self._rng)
+        if isinstance(planned, SessionRefused):
+            self._metrics.auth("session setup", "refused")
+            return refusal(planned.code, planned.reason)
+        source = exchange.source
+        keys: SessionKeys | None = await self._proofs.run(planned.compute, source, None)
+        if keys is None:
+            return refusal(ResponseCode.SERVER_BUSY, "too many sessions are being set up; try again")
+        exchange.new_session = self._sessions.register(
+            planned, keys, source.address, exchange.now, trusted=source.is_trusted
+        )
+        self._metrics.auth("session setup", "ok")
+        return Reply(ResponseCode.SUCCESS, keys.response)
+
+    async def _session_terminate(self, exchange: Exchange) -> Reply:
+        if exchange.session is None:
+            return refusal(ResponseCode.SESSION_TIMEOUT, "the session is unknown or has ended")
+        if exchange.message is None or not exchange.message.credential_octets:
+            return refusal(ResponseCode.INVALID_CREDENTIAL, "ending a session needs its MAC")
+        self._sessions.drop(exchange.session.id)
+        return Reply(ResponseCode.SUCCESS, EmptyResponse())
+
+    async def _key_exchange(self, exchange: Exchange) -> Reply:
+        if exchange.session is None:
+            return refusal(ResponseCode.SESSION_TIMEOUT, "the session is unknown or has ended")
+        return refusal(ResponseCode.SESSION_FAILED, "RSA key exchange is not offered; use Diffie-Hellman")

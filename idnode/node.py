@@ -1,0 +1,318 @@
+"""The only place where the parts of a node meet: store, registry, links, listeners.
+
+::
+
+    UDP, TCP, HTTP tunnel --> NativeEngine --.
+    REST, embedding program --> Node.ask ----+--> limits | metrics | authentication | operations --> Registry --> Store
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+from types import TracebackType
+from typing import Final
+
+from idnode.adapters import Adapters
+from idnode.adapters.net import Address, StreamServer
+from idnode.answer_cache import AnswerCache
+from idnode.chain import build_chain
+from idnode.config import NodeConfig
+from idnode.exchange import Challenged, Exchange
+from idnode.heads import HeadKeeper
+from idnode.links.authentication import AuthenticationLink
+from idnode.links.limits import LimitsLink
+from idnode.links.metrics import MetricsLink
+from idnode.links.operations import OperationsLink
+from idnode.metrics import Metrics
+from idnode.native import NativeEngine
+from idnode.proofs import Proofs
+from idnode.responding import SiteFacts
+from idnode.servers.http_port import HttpPort
+from idnode.servers.tcp import TcpServer, TcpSettings
+from idnode.servers.udp import UdpServer, UdpSettings
+from idnode.site import Listening, site_of
+from idnode.source import LOCAL, Source, TrustedNetworks
+from idnode_protocol.handle import from_text
+from idnode_protocol.value import Reference
+from idnode_protocol.values.site import SiteInfo
+from idnode_registry.ask import SYSTEM, Ask, Caller, Reply
+from idnode_registry.budgets import DEFAULT_RATES, Budgets, Rate, WorkClass
+from idnode_registry.challenges import ChallengeTable, Numbers
+from idnode_registry.crypto import Signer
+from idnode_registry.engines.lmdb import LmdbStore
+from idnode_registry.engines.memory import MemoryStore
+from idnode_registry.registry import Change, Registry, RegistrySettings
+from idnode_registry.sessions import SessionTable
+from idnode_registry.store import Store
+
+SITE_META: Final = b"site"
+DRAIN_S: Final = 10.0
+"""How long requests under way may take when the node stops."""
+
+
+def parse_reference(text: str) -> Reference:
+    """``300:99.900/ADMIN`` as a reference; raises ValueError."""
+    index, colon, handle = text.partition(":")
+    if not colon or not index.isdigit():
+        raise ValueError(f"{text!r} is not index:handle, for example 300:99.900/ADMIN")
+    return Reference(from_text(handle), int(index))
+
+
+def open_store(config: NodeConfig, adapters: Adapters) -> Store:
+    """The store a configuration asks for; raises the opening errors of the registry floor."""
+    if config.store.folder is None:
+        return MemoryStore(config.store.case_mode)
+    return LmdbStore.open(
+        str(config.store.folder), config.store.case_mode, disk=adapters.disk, fsync=config.store.fsync
+    )
+
+
+def registry_settings(config: NodeConfig) -> RegistrySettings:
+    """The registry's switches out of a node's configuration."""
+    section = config.authentication
+    return RegistrySettings(
+        server_admins=tuple(map(parse_reference, section.server_admins)),
+        home_only_admins=tuple(map(parse_reference, section.home_only_admins)),
+        server_admin_full_access=section.server_admin_full_access,
+        allow_prefix_admins=section.allow_prefix_admins,
+        allow_list=section.allow_list,
+        anonymous_full_access=section.anonymous_full_access,
+        after_images=config.store.after_images,
+    )
+
+
+def _rates(config: NodeConfig) -> dict[WorkClass, Rate]:
+    network = config.network
+    changed = {
+        WorkClass.RESOLVE: Rate(network.requests_per_s, 2 * network.requests_per_s),
+        WorkClass.AUTH: Rate(network.authentications_per_s, 10 * network.authentications_per_s),
+        WorkClass.UDP_OCTETS: Rate(
+            network.untrusted_udp_octets_per_s, max(1, network.untrusted_udp_burst_octets), network_factor=1.0
+        ),
+    }
+    return {**DEFAULT_RATES, **changed}
+
+
+class Node:
+    """A node. ``async with Node(config, adapters, signer) as node`` starts and stops it.
+
+    ``signer`` holds the server's private key. A ``store`` that is given is used instead of the configured one and is
+    left open at the end.
+    """
+
+    def __init__(self, config: NodeConfig, adapters: Adapters, signer: Signer, *, store: Store | None = None) -> None:
+        self.config = config
+        self.adapters = adapters
+        self.signer = signer
+        self.metrics = Metrics()
+        self.cache = AnswerCache(config.network.answer_cache_octets)
+        self.trusted = TrustedNetworks(
+            tuple(ipaddress.ip_network(text) for text in config.network.trusted), private=config.network.trust_private
+        )
+        self._owns_store = store is None
+        self.store = store or open_store(config, adapters)
+        self.registry = Registry(
+            self.store, registry_settings(config), rng=adapters.rng.octets, on_change=self._changed
+        )
+        self._numbers = Numbers(adapters.rng.octets)
+        self.challenges: ChallengeTable[Challenged] = ChallengeTable(
+            self._numbers, adapters.rng.octets, ttl_s=config.authentication.challenge_ttl_s
+        )
+        self.sessions = SessionTable(self._numbers, on_end=lambda session: self.challenges.drop_session(session.id))
+        self.budgets = Budgets(_rates(config))
+        self.proofs = Proofs(
+            self.registry.values,
+            self.budgets,
+            adapters.run_blocking,
+            adapters.clock.monotonic,
+            workers=config.authentication.workers,
+            allow_weak=config.authentication.weak_answers,
+            limit_trusted=config.network.limit_trusted,
+        )
+        self._chain = build_chain(self._links())
+        self.engine = NativeEngine(
+            self.registry,
+            self._chain,
+            self.sessions,
+            lambda: self._facts,
+            signer,
+            clock=adapters.clock.now,
+            rng=adapters.rng.octets,
+            workers=adapters.run_blocking,
+        )
+        self._heads = HeadKeeper(self.store, signer, adapters)
+        self._facts = SiteFacts(1, is_primary=True)
+        self.sites: tuple[tuple[str, SiteInfo], ...] = ()
+        self.is_running = False
+        self._udp = self._udp_server()
+        self._tcp = self._tcp_server()
+        self.udp_addresses: list[Address] = []
+        self.tcp_addresses: list[Address] = []
+        self.http_addresses: list[Address] = []
+        self._streams: list[StreamServer] = []
+        self._http: list[HttpPort] = []
+
+    def _links(self) -> list[LimitsLink | MetricsLink | AuthenticationLink | OperationsLink]:
+        """The chain, in the order a request meets it. Metrics stand first so that refusals are counted too."""
+        clock, network = self.adapters.clock, self.config.network
+        return [
+            MetricsLink(self.metrics, clock.monotonic),
+            LimitsLink(
+                self.budgets,
+                self.metrics,
+                clock.monotonic,
+                limit_trusted=network.limit_trusted,
+                udp_admin=self.config.listen.udp_admin,
+            ),
+            AuthenticationLink(self.registry, self.challenges, self.sessions, self.proofs, self.metrics),
+            OperationsLink(self.registry, self.sessions, self.proofs, self.adapters.rng.octets, self.metrics),
+        ]
+
+    def _udp_server(self) -> UdpServer:
+        network = self.config.network
+        own = {port for port in (self.config.listen.udp_port, 2641) if port}
+        return UdpServer(
+            self.engine,
+            self.cache,
+            self.budgets,
+            self.trusted,
+            self.metrics,
+            UdpSettings(network.limit_trusted, frozenset(own)),
+            now=self.adapters.clock.now,
+            monotonic=self.adapters.clock.monotonic,
+        )
+
+    def _tcp_server(self) -> TcpServer:
+        network = self.config.network
+        settings = TcpSettings(
+            network.tcp_idle_s,
+            network.tcp_close_after_answer,
+            network.tcp_connections,
+            network.tcp_connections_per_address,
+        )
+        return TcpServer(self.engine, settings, self.trusted, self.metrics, self.adapters.clock.call_later)
+
+    @property
+    def site(self) -> SiteInfo:
+        """The site record of this node: of its IPv4 address if it has one."""
+        return self.sites[0][1]
+
+    def _changed(self, change: Change) -> None:
+        """A commit: drop the answers it made wrong. Runs before the reply is given, perhaps on the writer's thread."""
+        if change.is_homing:
+            self.cache.clear()
+        else:
+            self.cache.drop(change)
+
+    async def __aenter__(self) -> Node:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.stop()
+
+    async def start(self) -> None:
+        """Listen on every address; raises ListenFailed, and then nothing is left open."""
+        try:
+            listening = [await self._listen(address) for address in self.config.listen.addresses]
+            await self._describe(listening)
+        except BaseException:
+            await self.stop()
+            raise
+        self._heads.start()
+        self.is_running = True
+
+    async def _listen(self, host: str) -> Listening:
+        """Sockets of one address. UDP and TCP share a number when both may choose freely."""
+        listen, net = self.config.listen, self.adapters.net
+        tcp_port: int | None = None
+        udp_port: int | None = None
+        if listen.tcp_port is not None:
+            wanted = listen.tcp_port
+            if wanted == 0:
+                wanted = self.tcp_addresses[0].port if self.tcp_addresses else net.free_ports(1, [host])[0]
+            server = await net.listen_stream(self._tcp.connection, host, wanted)
+            self._streams.append(server)
+            self.tcp_addresses += server.addresses
+            tcp_port = server.addresses[0].port
+        if listen.udp_port is not None:
+            sock = net.udp_bind(host, listen.udp_port or tcp_port or 0)
+            self._udp.attach(sock)
+            self.udp_addresses.append(sock.address)
+            udp_port = sock.address.port
+        http_port: int | None = None
+        if listen.http_port is not None:
+            wanted = listen.http_port or (self.http_addresses[0].port if self.http_addresses else 0)
+            port = await HttpPort.open(self, host, wanted)
+            self._http.append(port)
+            self.http_addresses.append(port.address)
+            http_port = port.address.port
+        return Listening(host, udp_port, tcp_port, http_port)
+
+    async def _describe(self, listening: list[Listening]) -> None:
+        """Make the site records; the serial grows whenever they change, across restarts too."""
+        kinds = ["HS_SITE.6" if ":" in each.address else "HS_SITE" for each in listening]
+        if "HS_SITE" not in kinds:
+            kinds = ["HS_SITE"] * len(kinds)
+        known = self.store.get_meta(SITE_META)
+        before = SiteInfo.from_octets(known) if known else None
+        serial = 1 if before is None else before.serial
+        site = self._site_of(listening[0], serial)
+        if before is not None and before != site:
+            site = self._site_of(listening[0], serial % 0x7FFF + 1)
+        if before != site:
+            await asyncio.wrap_future(self.store.put_meta(SITE_META, site.to_octets()))
+        self._facts = SiteFacts(site.serial, site.is_primary)
+        self.sites = tuple(
+            (kind, self._site_of(each, site.serial)) for kind, each in zip(kinds, listening, strict=True)
+        )
+        self.registry.site = site
+        self.cache.clear()
+
+    def _site_of(self, listening: Listening, serial: int) -> SiteInfo:
+        public = self.config.listen.public_address
+        shown = listening._replace(address=public) if public else listening
+        return site_of(
+            shown,
+            self.signer.public_key_octets,
+            serial=serial,
+            description=self.config.description,
+            udp_admin=self.config.listen.udp_admin,
+        )
+
+    async def stop(self) -> None:
+        """Stop listening, let what is under way finish for at most 10 s, sign the journal, close the store."""
+        self.is_running = False
+        for server in self._streams:
+            server.close()
+        for port in self._http:
+            await port.close()
+        await self._drain()
+        self._udp.close()
+        self._tcp.close_all()
+        await self._heads.stop()
+        if self._owns_store:
+            await self.adapters.run_blocking(self.store.close)
+
+    async def _drain(self) -> None:
+        tasks = self._udp.tasks | self._tcp.tasks
+        if tasks:
+            try:
+                async with self.adapters.clock.timeout(DRAIN_S):
+                    await asyncio.gather(*tasks, return_exceptions=True)
+            except TimeoutError:
+                self.metrics.shed("drain", len(tasks))
+
+    async def ask(self, ask: Ask, caller: Caller = SYSTEM, source: Source = LOCAL) -> Reply:
+        """The same chain for those who do not speak the native protocol; 402 says that the caller proved nothing."""
+        return await self._chain(Exchange(source, ask, self.adapters.clock.now(), caller))
+
+    def readiness(self) -> list[str]:
+        """Why the node is not ready; empty = it is."""
+        reasons = [] if self.is_running else ["the node is starting or stopping"]
+        if self.store.read_only_reason is not None:
+            reasons.append(f"the store is read-only: {self.store.read_only_reason}")
+        return reasons

@@ -1,0 +1,224 @@
+"""The UDP listener: a readable socket is drained in batches, and all answers of a batch leave together.
+
+For the request that is nearly all traffic a datagram costs one dictionary look-up and one join: no object, no coroutine
+(:mod:`idnode.answer_cache` says why that is safe). Everything else is handed to the engine in a task of its own.
+
+A datagram's sender is whoever it says it is. Sources that are not trusted get one datagram back, never more, and a
+budget in octets; what does not fit is answered with code 2, upon which a client asks by TCP (RFC 3652 leaves it open;
+the reference sends up to 533 datagrams to anybody). A message that is itself a response is dropped, and so is anything
+from a service port of ours.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from idnode.adapters.net import UdpSocket
+from idnode.adapters.peers import peer_address
+from idnode.answer_cache import AnswerCache, datagrams_of, entry_of, may_be_cached
+from idnode.metrics import Metrics
+from idnode.native import NativeEngine
+from idnode.source import Source, TrustedNetworks
+from idnode_protocol.codes import OpCode, ResponseCode
+from idnode_protocol.envelope import TRUNCATED
+from idnode_protocol.fragments import Reassembler, split_message
+from idnode_protocol.header import EXPIRATION_S
+from idnode_protocol.limits import DATAGRAM_OCTETS_MAX, ENVELOPE_OCTETS, HEADER_OCTETS
+from idnode_registry.budgets import Budgets, WorkClass
+
+BATCHES_PER_WAKE_UP: Final = 4
+TURN_S: Final = 0.001
+"""After four batches or this long the loop goes back to TCP, HTTP and timers, whatever waits in the socket."""
+TASKS_MAX: Final = 1_024
+"""Requests on the general path at once; datagrams beyond are dropped, their senders repeat them."""
+PEERS_REMEMBERED: Final = 65_536
+GAIN_MAX: Final = 7.5
+"""Octets out per octet in for a source that is not trusted: what a forged sender's victim can be made to receive."""
+REQUEST_OCTETS_MIN: Final = ENVELOPE_OCTETS + HEADER_OCTETS
+
+
+@dataclass(frozen=True, slots=True)
+class UdpSettings:
+    """``limit_trusted`` applies budgets to trusted sources too; ``refused_ports`` are service ports of ours."""
+
+    limit_trusted: bool = False
+    refused_ports: frozenset[int] = frozenset()
+
+
+class UdpServer:
+    """All UDP sockets of a node."""
+
+    def __init__(
+        self,
+        engine: NativeEngine,
+        cache: AnswerCache,
+        budgets: Budgets,
+        trusted: TrustedNetworks,
+        metrics: Metrics,
+        settings: UdpSettings,
+        *,
+        now: Callable[[], float],
+        monotonic: Callable[[], float],
+    ) -> None:
+        self._engine = engine
+        self._cache = cache
+        self._budgets = budgets
+        self._trusted = trusted
+        self._metrics = metrics
+        self._settings = settings
+        self._now = now
+        self._monotonic = monotonic
+        self._free: dict[bytes, bool] = {}  # raw address and port -> no budget, whole answers
+        self._reassembler = Reassembler()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._sockets: list[UdpSocket] = []
+
+    def attach(self, sock: UdpSocket) -> None:
+        """Serve a bound socket."""
+        self._sockets.append(sock)
+        sock.add_reader(lambda: self._readable(sock))
+
+    @property
+    def tasks(self) -> frozenset[asyncio.Task[None]]:
+        """Requests on the general path."""
+        return frozenset(self._tasks)
+
+    def close(self) -> None:
+        """Close the sockets; requests under way may still finish, their answers go nowhere."""
+        for sock in self._sockets:
+            sock.close()
+        self._sockets.clear()
+
+    def _readable(self, sock: UdpSocket) -> None:
+        """One wake-up: at most four batches, or a millisecond."""
+        until = self._monotonic() + TURN_S
+        for _ in range(BATCHES_PER_WAKE_UP):
+            batch = sock.receive_batch()
+            if not batch:
+                return
+            self._serve(sock, batch)
+            if len(batch) < 64 or self._monotonic() > until:
+                return
+
+    def _serve(self, sock: UdpSocket, batch: list[tuple[bytes, bytes]]) -> None:
+        now = self._now()
+        expiration = b"\0" + (int(now) + EXPIRATION_S).to_bytes(4, "big")
+        find, is_free = self._cache.entries.get, self._free.get
+        answers: list[tuple[bytes, bytes]] = []
+        hits: dict[int, int] = {}
+        octets_in = 0
+        for request, peer in batch:
+            octets_in += len(request)
+            entry = find(request[:8] + request[12:32] + request[40:])
+            if entry is None:
+                self._miss(sock, request, peer, now, expiration, answers)
+            elif is_free(peer):
+                if entry.further:
+                    answers += [(part, peer) for part in datagrams_of(entry, request, expiration)]
+                else:
+                    start, middle, rest = entry.start, entry.middle, entry.rest
+                    answers.append((b"".join((start, request[8:12], middle, request[34:35], expiration, rest)), peer))
+                hits[entry.code] = hits.get(entry.code, 0) + 1
+            else:
+                self._reply(request, peer, datagrams_of(entry, request, expiration), entry.code, answers)
+        if answers:
+            sock.send_batch(answers)
+        self._account(octets_in, answers, hits)
+
+    def _account(self, octets_in: int, answers: list[tuple[bytes, bytes]], hits: dict[int, int]) -> None:
+        self._metrics.udp_octets("in", octets_in)
+        self._metrics.udp_octets("out", sum([len(octets) for octets, _ in answers]))
+        for code, number in hits.items():
+            self._metrics.requests("udp", OpCode.RESOLUTION, code, number)
+            self._metrics.cache("hits", number)
+
+    # -- everything but a cache hit of a trusted source -----------------------------------------------------------
+
+    def _miss(
+        self,
+        sock: UdpSocket,
+        request: bytes,
+        peer: bytes,
+        now: float,
+        expiration: bytes,
+        answers: list[tuple[bytes, bytes]],
+    ) -> None:
+        """Answer from the registry at once if that is all it takes, else start a task."""
+        if len(request) < ENVELOPE_OCTETS:
+            self._metrics.shed("udp_short")
+            return
+        is_whole = int.from_bytes(request[16:20], "big") == len(request) - ENVELOPE_OCTETS
+        if is_whole and may_be_cached(request):
+            epoch = self._cache.epoch
+            found = self._engine.plain(request, now)
+            if found is not None:
+                self._metrics.cache("misses")
+                name, response = found
+                self._cache.put(request, name, response, epoch)
+                entry = entry_of(response)
+                self._reply(request, peer, datagrams_of(entry, request, expiration), entry.code, answers)
+                return
+        message = request
+        if not is_whole or request[2] & TRUNCATED:
+            whole = self._reassembler.add(peer, request, self._monotonic())
+            if whole is None:
+                return
+            message = whole
+        if len(self._tasks) >= TASKS_MAX:
+            self._metrics.shed("udp_busy")
+            return
+        task = asyncio.get_running_loop().create_task(self._general(sock, message, peer))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def _reply(
+        self, request: bytes, peer: bytes, datagrams: list[bytes], code: int, answers: list[tuple[bytes, bytes]]
+    ) -> None:
+        """Queue what the source may have of an answer, and count a plain resolution."""
+        allowed = self._allowed(request, peer, datagrams)
+        answers += [(octets, peer) for octets in allowed]
+        if allowed:
+            sent_code = code if allowed is datagrams else int(ResponseCode.ERROR)
+            self._metrics.requests("udp", OpCode.RESOLUTION, sent_code)
+
+    def _allowed(self, request: bytes, peer: bytes, datagrams: list[bytes]) -> list[bytes]:
+        """The answer itself, "ask by TCP" in its place, or nothing when the source's budget is spent."""
+        if self._is_free(peer):
+            return datagrams
+        address, port = peer_address(peer)
+        if port in self._settings.refused_ports:
+            self._metrics.shed("udp_service_port")
+            return []
+        if len(datagrams) > 1 or len(datagrams[0]) > min(DATAGRAM_OCTETS_MAX, GAIN_MAX * len(request)):
+            datagrams = [self._engine.too_large(datagrams[0])]
+            self._metrics.shed("udp_too_large")
+        spent = self._budgets.spend(address, WorkClass.UDP_OCTETS, self._monotonic(), len(datagrams[0]))
+        if not spent:
+            self._metrics.shed("udp_budget")
+            return []
+        return datagrams
+
+    def _is_free(self, peer: bytes) -> bool:
+        """Whether the peer is trusted, not limited, and not a service of ours (remembered, at most 65,536 peers)."""
+        known = self._free.get(peer)
+        if known is None:
+            address, port = peer_address(peer)
+            known = (
+                not self._settings.limit_trusted
+                and port not in self._settings.refused_ports
+                and self._trusted.trusts(address)
+            )
+            if len(self._free) >= PEERS_REMEMBERED:
+                self._free.clear()
+            self._free[peer] = known
+        return known
+
+    async def _general(self, sock: UdpSocket, message: bytes, peer: bytes) -> None:
+        address, port = peer_address(peer)
+        source = Source("udp", address, port, self._trusted.trusts(address))
+        answers = await self._engine.answer(message, source)
+        for octets in answers.messages:
+            sock.send_batch([(part, peer) for part in self._allowed(message, peer, split_message(octets))])

@@ -1,0 +1,161 @@
+"""Who may do what: HS_ADMIN values, groups, the server's own lists (docs/protocol.md §5.6).
+
+A decision is None (go on) or the refusal. An anonymous caller is refused with 402, so that he may prove who he is; one
+with a name who lacks the right with 400 and the reason. Rights are read where they are stored, here: the reference
+fetches HS_ADMIN values and groups of other servers by a certified resolution, this one says that it has not got them.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from idnode_protocol.codes import AdminPermission, ResponseCode
+from idnode_protocol.errors import RemoteError
+from idnode_protocol.handle import is_derived_prefix, parent_prefix_handle, prefix_handle, same_name, to_text
+from idnode_protocol.value import HandleValue, Reference
+from idnode_protocol.values.admin import AdminRecord, permission_names
+from idnode_protocol.values.vlist import decode_vlist
+from idnode_registry.ask import Caller, Reply, refusal
+
+if TYPE_CHECKING:
+    from idnode_registry.registry import Registry
+
+GROUPS_OPENED_MAX: Final = 256
+"""Values opened as groups for one decision; a deeper web of groups grants nothing more."""
+
+CHANGE_BITS: Final[dict[tuple[bool | None, bool | None], int]] = {
+    (None, False): AdminPermission.ADD_VALUE,
+    (None, True): AdminPermission.ADD_ADMIN,
+    (False, None): AdminPermission.REMOVE_VALUE,
+    (True, None): AdminPermission.REMOVE_ADMIN,
+    (False, False): AdminPermission.MODIFY_VALUE,
+    (True, True): AdminPermission.MODIFY_ADMIN,
+    (True, False): AdminPermission.REMOVE_ADMIN | AdminPermission.MODIFY_VALUE,
+    (False, True): AdminPermission.MODIFY_VALUE | AdminPermission.ADD_ADMIN,
+}
+"""(was it an HS_ADMIN value, is it one afterwards; None = no value) -> the bits that this change of a value needs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Authority:
+    """Whose HS_ADMIN values decide; ``values`` is None when that handle is not stored here."""
+
+    handle: bytes
+    values: tuple[HandleValue, ...] | None
+
+
+def is_admin(value: HandleValue | None) -> bool | None:
+    """The key into :data:`CHANGE_BITS`."""
+    return None if value is None else value.has_type("HS_ADMIN")
+
+
+def bits_of_change(before: HandleValue | None, after: HandleValue | None) -> int:
+    """The bits needed to turn one value into the other."""
+    return int(CHANGE_BITS[is_admin(before), is_admin(after)])
+
+
+def is_privileged(registry: Registry, caller: Caller) -> bool:
+    """Whether all rights pass: the node itself, or a setting that says so."""
+    settings = registry.settings
+    if caller.is_system or settings.anonymous_full_access:
+        return True
+    return settings.server_admin_full_access and is_listed(registry, caller, settings.server_admins)
+
+
+def denied(caller: Caller, reason: str) -> Reply:
+    """The refusal: prove who you are, or you may not."""
+    if caller.is_anonymous:
+        return Reply(ResponseCode.AUTHENTICATION_NEEDED)
+    return refusal(ResponseCode.INVALID_ADMIN, reason)
+
+
+def lacking(registry: Registry, caller: Caller, authority: Authority, needed: int) -> Reply | None:
+    """None when one HS_ADMIN value of the authority gives the caller every bit of ``needed``."""
+    if is_privileged(registry, caller) or grants(registry, caller, authority, needed):
+        return None
+    name = to_text(authority.handle)
+    if authority.values is None:
+        return denied(caller, f"{name}, whose HS_ADMIN values decide this, is not stored on this server")
+    rights = ", ".join(permission_names(needed)) or "any right"
+    return denied(caller, f"no HS_ADMIN value of {name} gives {caller} the right: {rights}")
+
+
+def unlisted(registry: Registry, caller: Caller, admins: Iterable[Reference], deed: str) -> Reply | None:
+    """None when the server's settings list the caller for ``deed``."""
+    if is_privileged(registry, caller) or is_listed(registry, caller, admins):
+        return None
+    return denied(caller, f"{caller} is not among those whom this server's settings let {deed}")
+
+
+def grants(registry: Registry, caller: Caller, authority: Authority, needed: int) -> bool:
+    """Whether an HS_ADMIN value with all the bits names the caller or a group he is in."""
+    if caller.handle is None:
+        return False
+    records = _admin_records(authority.values or ())
+    return is_listed(registry, caller, [record.reference for record in records if record.grants(needed)])
+
+
+def _admin_records(values: Iterable[HandleValue]) -> Iterable[AdminRecord]:
+    for value in values:
+        if value.has_type("HS_ADMIN"):
+            try:
+                yield AdminRecord.from_octets(value.data)
+            except RemoteError:
+                continue  # data that says nothing grants nothing
+
+
+def is_listed(registry: Registry, caller: Caller, references: Iterable[Reference]) -> bool:
+    """Whether one of the references is the caller (index 0 = any) or leads to an HS_VLIST that lists him."""
+    if caller.handle is None:
+        return False
+    waiting = deque(references)
+    opened: set[tuple[bytes, int]] = set()
+    while waiting:
+        reference = waiting.popleft()
+        if reference.index in (0, caller.index) and _same_handle(registry, reference.handle, caller.handle):
+            return True
+        key = (registry.fold(reference.handle), reference.index)
+        if reference.index > 0 and key not in opened and len(opened) < GROUPS_OPENED_MAX:
+            opened.add(key)
+            waiting.extend(_members(registry, reference))
+    return False
+
+
+def _same_handle(registry: Registry, one: bytes, other: bytes) -> bool:
+    """A store that folds suffixes knows one record by both spellings; of names that live elsewhere it cannot tell."""
+    if same_name(one, other):
+        return True
+    return registry.fold(one) == registry.fold(other) and registry.is_homed(one)
+
+
+def _members(registry: Registry, reference: Reference) -> tuple[Reference, ...]:
+    for value in registry.values(reference.handle) or ():
+        if value.index == reference.index and value.has_type("HS_VLIST"):
+            try:
+                return decode_vlist(value.data)
+            except RemoteError:
+                return ()
+    return ()
+
+
+def prefix_authority(registry: Registry, name: bytes) -> tuple[Authority, int]:
+    """Who lets a folded name be created: its prefix handle (add handle), or a derived prefix's parent."""
+    if is_derived_prefix(name):
+        parent = parent_prefix_handle(name) or b""
+        return _administered(registry, parent), AdminPermission.ADD_DERIVED_PREFIX
+    return _administered(registry, prefix_handle(name)), AdminPermission.ADD_HANDLE
+
+
+def list_authority(registry: Registry, name: bytes) -> Authority:
+    """Who lets the names under prefix handle ``name`` be listed."""
+    return _administered(registry, name)
+
+
+def _administered(registry: Registry, handle: bytes) -> Authority:
+    values = registry.values(handle)
+    if values is not None and not registry.settings.allow_prefix_admins:
+        return Authority(handle, ())
+    return Authority(handle, values)

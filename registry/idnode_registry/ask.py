@@ -1,0 +1,76 @@
+"""What is asked of a registry, by whom, and what it replies: the values every face and transport shares.
+
+A native message, a REST call and a command all become one :class:`Ask`; the same request therefore meets the same
+decision whichever way it came.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Final
+
+from idnode_protocol.codes import REQUEST_FLAGS, OpFlag, ResponseCode
+from idnode_protocol.requests import AnyRequest
+from idnode_protocol.responses import AnyResponse, ErrorResponse
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who asks: an identity proven by a key (``handle``, ``index``), nobody, or the node itself."""
+
+    handle: bytes | None = None
+    index: int = 0
+    is_system: bool = False
+
+    @property
+    def is_anonymous(self) -> bool:
+        return self.handle is None and not self.is_system
+
+    def __str__(self) -> str:
+        if self.is_system:
+            return "system"
+        return "anonymous" if self.handle is None else f"{self.index}:{self.handle.decode('utf-8', 'replace')}"
+
+
+ANONYMOUS: Final = Caller()
+SYSTEM: Final = Caller(is_system=True)
+"""The node itself: seeding, imports, the embedding program. Every check of rights passes, every other check holds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """One request: ``opcode`` and ``flags`` as on the wire (docs/protocol.md §3.3, §3.4) and its decoded body."""
+
+    opcode: int
+    request: AnyRequest
+    flags: int = REQUEST_FLAGS
+
+    def has(self, flag: OpFlag) -> bool:
+        return bool(self.flags & flag)
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """How it ended. ``code`` is a response code; 402 says that the caller must prove who he is (no body here).
+
+    ``response`` is the body as a value. A resolution carries ``octets`` instead, the finished body, because a stored
+    record is never decoded to answer. ``pages`` carries the names of a list, at most 50 at a time. ``flags`` are to be
+    set in the response beside the usual ones (OWE, MNS). ``is_private`` says that a value without public read is inside.
+    """
+
+    code: int
+    response: AnyResponse | None = None
+    octets: bytes | None = None
+    flags: int = 0
+    is_private: bool = False
+    pages: Iterator[tuple[bytes, ...]] | None = field(default=None, compare=False)
+
+    @property
+    def is_success(self) -> bool:
+        return self.code == ResponseCode.SUCCESS
+
+
+def refusal(code: int, text: str = "") -> Reply:
+    """A reply that says no; ``text`` tells a person what to do."""
+    return Reply(code, ErrorResponse(text.encode("utf-8")))

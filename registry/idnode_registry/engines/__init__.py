@@ -1,0 +1,1 @@
+"""The engines behind :class:`idnode_registry.store.Store`: ``memory`` and ``lmdb``."""

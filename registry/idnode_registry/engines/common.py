@@ -1,0 +1,96 @@
+"""What every engine does alike with one batch or one run: the decisions, apart from where the rows lie."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from idnode_protocol.handle import fold_name, split
+from idnode_registry import format as record_format
+from idnode_registry import merkle
+from idnode_registry.errors import CorruptRecord, NameMismatch, RunRefused
+from idnode_registry.keys import order_key
+from idnode_registry.store import ABSENT, Batch, BucketHead, CaseMode, Outcome, Result, RunSummary
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What applying a batch comes to: the rows to write, nothing else."""
+
+    record: bytes | None
+    entry: bytes
+    head: BucketHead
+
+
+def is_named(record: bytes, prefix: bytes, suffix: bytes, case_mode: CaseMode) -> bool:
+    """Whether the record's handle, folded, is the name it is stored or asked under."""
+    handle = record_format.handle_of(record)
+    name = b"%b/%b" % (prefix, suffix)
+    return handle == name or fold_name(handle, whole=case_mode == "fold-all") == name
+
+
+def verified(record: bytes, prefix: bytes, suffix: bytes, case_mode: CaseMode) -> bytes:
+    """The record, its checksum and full name verified; raises CorruptRecord or UnknownForm."""
+    record_format.verify(record)
+    if not is_named(record, prefix, suffix, case_mode):
+        raise CorruptRecord(
+            f"under {prefix!r}/{suffix[:64]!r} lies the record of {record_format.handle_of(record)[:128]!r}"
+        )
+    return record
+
+
+def verified_row(record: bytes, prefix: bytes, key: bytes, case_mode: CaseMode) -> bytes:
+    """Like :func:`verified` for a record met under order key ``key``, whose suffix only the record itself tells."""
+    record_format.verify(record)
+    handle = record_format.handle_of(record)
+    own_prefix, own_suffix = split(fold_name(handle, whole=case_mode == "fold-all"))
+    if own_prefix != prefix or order_key(own_suffix) != key:
+        raise CorruptRecord(f"under {prefix!r}, key {key[:64]!r}, lies the record of {handle[:128]!r}")
+    return record
+
+
+def require_named(record: bytes, prefix: bytes, suffix: bytes, case_mode: CaseMode) -> None:
+    """Raise NameMismatch, CorruptRecord or UnknownForm unless the record may be written under this name."""
+    record_format.verify(record)
+    if not is_named(record, prefix, suffix, case_mode):
+        raise NameMismatch(
+            f"the record of {record_format.handle_of(record)[:128]!r} cannot be stored as {prefix!r}/{suffix[:64]!r}"
+        )
+
+
+def decide(batch: Batch, head: BucketHead, before: bytes | None) -> Result | Change:
+    """Compare, stamp, and make the entry; a Result means nothing is to be written."""
+    found = 0 if before is None else record_format.serial_of(before)
+    expected = batch.expected_serial
+    if expected is not None and expected != (ABSENT if before is None else found):
+        return Result(Outcome.CONFLICT, found_serial=found)
+    if batch.record is None and before is None:
+        return Result(Outcome.CONFLICT)
+    after = None if batch.record is None else record_format.stamp(batch.record, head.serial + 1)
+    entry = batch.entry(head, before, after)
+    return Change(after, entry, head.after(entry, (after is not None) - (before is not None)))
+
+
+def read_run(
+    prefix: bytes, run: Iterable[tuple[bytes, bytes]], case_mode: CaseMode
+) -> list[tuple[bytes, bytes, bytes]]:
+    """The run as (order key, suffix, record), verified to be sorted, without repeats, and rightly named."""
+    rows: list[tuple[bytes, bytes, bytes]] = []
+    last: bytes | None = None
+    for suffix, record in run:
+        key = order_key(suffix)
+        if last is not None and key <= last:
+            raise RunRefused(f"{suffix[:64]!r} comes after {last[:64]!r}: sort the run by storage key, each name once")
+        require_named(record, prefix, suffix, case_mode)
+        rows.append((key, suffix, record))
+        last = key
+    return rows
+
+
+def summarise(rows: Sequence[tuple[bytes, bytes, bytes]]) -> RunSummary:
+    """Count, first and last handle, Merkle root over the records' digests."""
+    if not rows:
+        return RunSummary(0, b"", b"", merkle.EMPTY_ROOT)
+    tree = merkle.frontier([merkle.leaf_hash(record_format.digest(record)) for _, _, record in rows])
+    first, last = record_format.handle_of(rows[0][2]), record_format.handle_of(rows[-1][2])
+    return RunSummary(len(rows), first, last, tree.root())

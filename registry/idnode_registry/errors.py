@@ -1,0 +1,123 @@
+"""Every error of the registry floor, grouped by when it happens. One root; the docstring is what the message means."""
+
+from __future__ import annotations
+
+
+class RegistryError(Exception):
+    """Root of all errors of this floor; never raised itself."""
+
+
+# --- opening -----------------------------------------------------------------------------------------------------
+
+
+class OpeningError(RegistryError):
+    """The store cannot be opened; nothing was changed. Root of the errors of opening."""
+
+
+class StoreLocked(OpeningError):
+    """Another process holds the folder; talk to that node by protocol, or stop it first."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        super().__init__(
+            f"the store in {path} is in use by another process: ask the running node instead, or stop it and try again"
+        )
+
+
+class FormatRefused(OpeningError):
+    """The file is not a store of ours, or of a format, key scheme or feature this version does not know."""
+
+
+class CaseModeMismatch(OpeningError):
+    """The store was created with the other case mode, which is fixed for its life."""
+
+    def __init__(self, path: str, stored: str, asked: str) -> None:
+        self.stored = stored
+        self.asked = asked
+        super().__init__(
+            f"the store in {path} was created with case mode {stored!r} and cannot be opened as {asked!r}: "
+            f"set the case mode to {stored!r}, or export its records and import them into a new store"
+        )
+
+
+# --- reading -----------------------------------------------------------------------------------------------------
+
+
+class ReadingError(RegistryError):
+    """Stored octets cannot be used. Root of the errors of reading."""
+
+
+class CorruptRecord(ReadingError):
+    """The stored octets fail their checksum, or lie under another name: never served; restore the record."""
+
+
+class CorruptStore(ReadingError):
+    """A structure of the store (a bucket head, the prefix table, a page) is damaged; run check, restore a backup."""
+
+
+class UnknownForm(ReadingError):
+    """The record is stored in a form, version or with flags this version cannot read; use the newer idnode."""
+
+
+class StoreClosed(ReadingError):
+    """The store was closed; open it again."""
+
+
+# --- writing -----------------------------------------------------------------------------------------------------
+
+
+class WritingError(RegistryError):
+    """The write was refused or failed. Root of the errors of writing."""
+
+
+class StoreReadOnly(WritingError):
+    """A commit failed; this process writes no more. ``in_doubt``: whether this very write was kept is unknown."""
+
+    def __init__(self, reason: str, *, in_doubt: bool = False) -> None:
+        self.reason = reason
+        self.in_doubt = in_doubt
+        tail = "; whether this write was kept is unknown: read it back after the restart" if in_doubt else ""
+        super().__init__(f"the store is read-only since {reason}: restart the node once the disk is sound{tail}")
+
+
+class StoreFull(WritingError):
+    """No disk space is left above the reserve; nothing of this write was kept. Works again once space is free."""
+
+
+class StoreBusy(WritingError):
+    """More writes are queued than the bound allows; nothing was kept, try again later."""
+
+
+class NameMismatch(WritingError):
+    """The batch's record does not carry the name it is stored under; a fault of the calling code, nothing was kept."""
+
+
+class RunRefused(WritingError):
+    """A bulk run is not sorted by storage key, repeats a name or meets a stored record; nothing was kept."""
+
+
+class NotRepresentable(WritingError):
+    """A name or record is longer than the stored form can hold; nothing was kept."""
+
+
+# --- asking ------------------------------------------------------------------------------------------------------
+
+
+class AskingError(RegistryError):
+    """The question cannot be answered as put. Root of the errors of asking."""
+
+
+class FeedRetained(AskingError):
+    """The journal was cut: entries before ``oldest`` are gone. Start from a snapshot, then follow from there."""
+
+    def __init__(self, oldest: int) -> None:
+        self.oldest = oldest
+        super().__init__(f"the journal is retained from serial {oldest} on: take a snapshot and follow from there")
+
+
+class MalformedValues(AskingError):
+    """Octets given as a value list do not follow the layout (docs/protocol.md §2.1)."""
+
+
+class ProofRefused(AskingError):
+    """A Merkle proof was asked for sizes or indexes that the tree does not have, or whose leaves were cut."""

@@ -1,0 +1,58 @@
+"""Resolution, opcode 1: stored octets become the answer; values are selected in place, never decoded."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from idnode_protocol.codes import AdminPermission, OpFlag, ResponseCode, ValuePermission
+from idnode_protocol.handle import split, with_slash
+from idnode_protocol.requests import ResolutionRequest
+from idnode_protocol.responses import resolution_body
+from idnode_protocol.value import values_from_octets
+from idnode_registry.access import Authority, lacking
+from idnode_registry.ask import Ask, Caller, Reply, refusal
+from idnode_registry.format import iter_value_slices, select, value_list
+from idnode_registry.operations.common import not_found, not_here
+
+if TYPE_CHECKING:
+    from idnode_registry.registry import Registry
+
+NOTHING_SELECTED: Final = b"\0\0\0\0"
+READ_BITS: Final = int(ValuePermission.PUBLIC_READ | ValuePermission.ADMIN_READ)
+
+
+def resolve(registry: Registry, ask: Ask, caller: Caller, now: float) -> Reply:
+    """The selected values. With PO the private ones are left out; without it they need the right to read them."""
+    request = ask.request
+    assert isinstance(request, ResolutionRequest)
+    folded = registry.fold(with_slash(request.handle))
+    if not registry.homed.covers(folded):
+        return not_here(registry, folded) or not_found()
+    record = registry.store.get(*split(folded))
+    if record is None:
+        return not_found()
+    stored = value_list(record)
+    types = [kind.encode("utf-8", "surrogatepass") for kind in request.types]
+    public_only = ask.has(OpFlag.PO)
+    selected = select(stored, request.indexes, types, public_only=public_only)
+    if selected == NOTHING_SELECTED:
+        return refusal(ResponseCode.VALUES_NOT_FOUND)
+    is_private = False
+    if not public_only:
+        permissions = [value.permissions for value in iter_value_slices(selected)]
+        is_private = not all(bits & ValuePermission.PUBLIC_READ for bits in permissions)
+        if is_private:
+            refused = _may_not_read(registry, caller, folded, stored, permissions)
+            if refused is not None:
+                return refused
+    return Reply(ResponseCode.SUCCESS, octets=resolution_body(request.handle, selected), is_private=is_private)
+
+
+def _may_not_read(
+    registry: Registry, caller: Caller, name: bytes, stored: memoryview, permissions: list[int]
+) -> Reply | None:
+    """A value without any read bit is for nobody; one without public read for administrators with READ_VALUE."""
+    if not all(bits & READ_BITS for bits in permissions):
+        return refusal(ResponseCode.INSUFFICIENT_PERMISSION, "a selected value may be read by nobody")
+    authority = Authority(name, values_from_octets(bytes(stored)))
+    return lacking(registry, caller, authority, AdminPermission.READ_VALUE)

@@ -1,0 +1,145 @@
+"""The registry: records, prefixes and rights above one store.
+
+::
+
+    Ask, Caller, now --> answer() --> Reply                      reads only, decides
+                                  \\-> Plan --> store --> Reply   execute(): writes, decides anew on a conflict
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from dataclasses import dataclass
+
+from idnode_protocol.codes import ResponseCode
+from idnode_protocol.errors import RemoteError
+from idnode_protocol.handle import fold_name, split, with_slash
+from idnode_protocol.value import HandleValue, Reference, values_from_octets
+from idnode_protocol.values.site import SiteInfo
+from idnode_registry import format as record_format
+from idnode_registry.ask import Ask, Caller, Reply, refusal
+from idnode_registry.check import check_registry
+from idnode_registry.errors import AskingError, ReadingError, StoreClosed
+from idnode_registry.execution import Execution
+from idnode_registry.operations import decide
+from idnode_registry.plans import Change, Listener, Plan
+from idnode_registry.prefixes import HOMED_PREFIX, HomedPrefixes
+from idnode_registry.store import Problem, Store
+from idnode_registry.verify import Verdict, authenticate
+
+__all__ = ["Change", "Plan", "Registry", "RegistrySettings"]
+
+
+@dataclass(frozen=True, slots=True)
+class RegistrySettings:
+    """The switches of docs/protocol.md §5.6. References with index 0 name every key of a handle."""
+
+    server_admins: tuple[Reference, ...] = ()
+    """May home and unhome prefixes, and anything at all with ``server_admin_full_access``."""
+    home_only_admins: tuple[Reference, ...] = ()
+    backup_admins: tuple[Reference, ...] = ()
+    replication_admins: tuple[Reference, ...] = ()
+    server_admin_full_access: bool = False
+    allow_prefix_admins: bool = True
+    """Off: the HS_ADMIN values of prefix handles count for nothing when handles are created or listed."""
+    allow_list: bool = True
+    anonymous_full_access: bool = False
+    """Switches every question of rights off."""
+    after_images: bool = False
+    """Journal entries carry the record as it was after the change."""
+
+
+class Registry:
+    """Decides about requests and carries them out. All methods may be called from any thread.
+
+    ``rng`` (n -> n random octets) mints names. ``on_change`` is told of each commit before its reply is given.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        settings: RegistrySettings | None = None,
+        *,
+        rng: Callable[[int], bytes],
+        site: SiteInfo | None = None,
+        on_change: Listener | None = None,
+    ) -> None:
+        self.store = store
+        self.settings = settings or RegistrySettings()
+        self.random = rng
+        self.site = site
+        self.on_change = on_change
+        self.homed = HomedPrefixes(store)
+        self._folds_whole = store.case_mode == "fold-all"
+
+    def fold(self, name: bytes) -> bytes:
+        """The name as this store compares it; the length never changes."""
+        return fold_name(name, whole=self._folds_whole)
+
+    def record(self, name: bytes) -> bytes | None:
+        """The stored record's octets; a bare prefix names its prefix handle. Homed or not. Raises ReadingError."""
+        return self.store.get(*split(self.fold(with_slash(name))))
+
+    def values(self, name: bytes) -> tuple[HandleValue, ...] | None:
+        """Every value of the stored record by index, whatever its permissions; None = absent. For our own use."""
+        record = self.record(name)
+        return None if record is None else values_from_octets(bytes(record_format.value_list(record)))
+
+    def is_homed(self, name: bytes) -> bool:
+        """Whether this server answers for the name."""
+        return self.homed.covers(self.fold(with_slash(name)))
+
+    def homed_prefixes(self) -> tuple[bytes, ...]:
+        """The homed prefix handles, such as ``0.NA/99.900``, sorted."""
+        return self.homed.names
+
+    def prefixes(self) -> tuple[bytes, ...]:
+        """The folded prefixes that ever held a record, ``99.900``, sorted."""
+        return tuple(prefix for prefix in self.store.prefixes() if prefix != HOMED_PREFIX)
+
+    def count(self, prefix: bytes) -> int:
+        """Records individually stored under a prefix (``99.900``, any case)."""
+        folded = prefix.upper()
+        return sum(self.store.head(folded, bucket).records for bucket in self.store.buckets(folded))
+
+    def answer(self, ask: Ask, caller: Caller, now: float) -> Reply | Plan:
+        """The decision about a request at ``now`` (s since 1970). Reads the store, never waits for a write."""
+        try:
+            return decide(self, ask, caller, now)
+        except StoreClosed:
+            return refusal(ResponseCode.SERVER_BUSY, "the server is stopping")
+        except (ReadingError, AskingError, RemoteError):
+            # Never served and never written over; code 2 makes a client try another server of the site.
+            return refusal(ResponseCode.ERROR, "the stored record is damaged and is not served")
+
+    def execute(self, ask: Ask, caller: Caller, now: float) -> Future[Reply]:
+        """Decide and write. The future holds a reply for whatever a client may cause and for a failing disk."""
+        return Execution(self, ask, caller, now).start()
+
+    def committed(self, plan: Plan) -> None:
+        """Take note of a plan that was, or may have been, applied."""
+        if plan.change.is_homing:
+            self.homed.refresh(plan.change.name)
+        if self.on_change is not None:
+            self.on_change(plan.change)
+
+    def authenticate(
+        self,
+        auth_type: str,
+        user_handle: bytes,
+        user_index: int,
+        signed_response: bytes,
+        nonce: bytes,
+        digest: bytes,
+        *,
+        allow_weak: bool,
+    ) -> Verdict:
+        """Whether the answer to a challenge is the user's; costs CPU time, run it in a worker. Keys are read here."""
+        return authenticate(
+            self.values, auth_type, user_handle, user_index, signed_response, nonce, digest, allow_weak=allow_weak
+        )
+
+    def check(self) -> Iterator[Problem]:
+        """Inspect everything: the store's own structures, then what the records say."""
+        return check_registry(self.store)

@@ -1,0 +1,429 @@
+"""What only a store on a disk can do wrong: locks, foreign files, damage, failing commits, full disks, threads."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import wait
+from pathlib import Path
+
+import lmdb
+import msgpack
+import pytest
+
+from idnode_registry import format as record_format
+from idnode_registry.engines.lmdb import LmdbStore, check_file
+from idnode_registry.engines.lmdb_file import seal
+from idnode_registry.errors import (
+    CaseModeMismatch,
+    CorruptRecord,
+    CorruptStore,
+    FormatRefused,
+    NotRepresentable,
+    OpeningError,
+    StoreClosed,
+    StoreFull,
+    StoreLocked,
+    StoreReadOnly,
+)
+from idnode_registry.store import ABSENT, Outcome, Store
+from tests.registry.stores import PREFIX, PlainDisk, apply, delete, must, scan_all, write
+
+
+def opened(path: Path, disk: PlainDisk | None = None, *, fsync: bool = False, map_octets: int = 1 << 20) -> LmdbStore:
+    return LmdbStore.open(str(path), "fold-all", disk=disk or PlainDisk(), fsync=fsync, map_octets=map_octets)
+
+
+def test_a_store_in_use_is_refused_and_free_again_after_closing(tmp_path: Path) -> None:
+    store = opened(tmp_path)
+    with pytest.raises(StoreLocked, match="stop it and try again"):
+        opened(tmp_path)
+    store.close()
+    store.close()
+    opened(tmp_path).close()
+
+
+def test_the_other_case_mode_is_refused_by_name(tmp_path: Path) -> None:
+    opened(tmp_path).close()
+    with pytest.raises(CaseModeMismatch, match="'fold-all' and cannot be opened as 'fold-prefix'"):
+        LmdbStore.open(str(tmp_path), "fold-prefix", disk=PlainDisk())
+    opened(tmp_path).close()  # the refusal gave the lock back
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"format": 2, "min_reader": 2}, "store format 2, readable from format 2 on; this version reads 1"),
+        ({"key_scheme": 9}, "key scheme 9"),
+        ({"features": ["templated"]}, "features this version does not know: templated"),
+        ({"magic": "other"}, "'other', not an idnode-store"),
+    ],
+)
+def test_what_a_newer_version_wrote_is_refused_by_name(
+    tmp_path: Path, changes: dict[str, object], message: str
+) -> None:
+    opened(tmp_path).close()
+    rewrite_format(tmp_path, changes)
+    with pytest.raises(FormatRefused, match=message):
+        opened(tmp_path)
+
+
+def test_a_newer_format_that_says_we_may_read_it_is_read(tmp_path: Path) -> None:
+    opened(tmp_path).close()
+    rewrite_format(tmp_path, {"format": 2})
+    opened(tmp_path).close()
+
+
+def rewrite_format(path: Path, changes: dict[str, object]) -> None:
+    with lmdb.Environment(str(path), max_dbs=8) as env, env.begin(write=True) as txn:
+        meta = env.open_db(b"meta", txn=txn)
+        row = msgpack.unpackb(txn.get(b"!format", db=meta)[4:])
+        txn.put(b"!format", seal(msgpack.packb({**row, **changes})), db=meta)
+
+
+def test_files_that_are_no_store_of_ours_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "data.mdb").write_bytes(b"something else entirely" * 1000)
+    with pytest.raises(FormatRefused):
+        opened(tmp_path / "a")
+    with lmdb.Environment(str(tmp_path / "b")) as env, env.begin(write=True) as txn:
+        txn.put(b"somebody", b"else's")
+    with pytest.raises(FormatRefused, match="not a store of ours"):
+        opened(tmp_path / "b")
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(OpeningError):
+        opened(tmp_path / "file")
+
+
+def filled(path: Path, count: int = 40) -> list[bytes]:
+    names = [b"name-%03d" % number for number in range(count)]
+    store = opened(path)
+    for name in names:
+        must(store, write(name, ABSENT, b"marker:" + name))
+    store.close()
+    return names
+
+
+def flip(path: Path, needle: bytes, offset: int = 0) -> int:
+    """Flip a bit at every place where the closed file holds ``needle``; how many there were."""
+    octets = bytearray((path / "data.mdb").read_bytes())
+    places = []
+    at = octets.find(needle)
+    while at >= 0:
+        places.append(at)
+        at = octets.find(needle, at + 1)
+    for place in places:
+        octets[place + offset] ^= 0x20
+    (path / "data.mdb").write_bytes(bytes(octets))
+    return len(places)
+
+
+def test_a_flipped_octet_anywhere_in_a_record_is_found_on_reading_and_by_check(tmp_path: Path) -> None:
+    names = filled(tmp_path)
+    for number, name in enumerate(names):
+        assert flip(tmp_path, b"marker:" + name, number % 10) >= 1
+    store = opened(tmp_path)
+    for name in names:
+        with pytest.raises(CorruptRecord):
+            store.get(PREFIX, name.upper())
+        with pytest.raises(CorruptRecord):
+            apply(store, write(name, None))
+    with pytest.raises(CorruptRecord):
+        scan_all(store)
+    problems = [problem for problem in store.check() if problem.kind == "record"]
+    assert len(problems) == len(names)
+    assert store.read_only_reason is None
+    must(store, write(b"other", ABSENT))
+    store.close()
+
+
+def tampered(path: Path, table: bytes, change) -> list[str]:
+    """Change rows of a closed store behind its back; the kinds of problem check then finds."""
+    with lmdb.Environment(str(path), max_dbs=8) as env, env.begin(write=True) as txn:
+        db = env.open_db(table, txn=txn)
+        rows = list(txn.cursor(db=db))
+        change(txn, db, rows)
+    store = opened(path)
+    try:
+        return [problem.kind for problem in store.check()]
+    finally:
+        store.close()
+
+
+def _drop_row(txn, db, rows) -> None:
+    txn.delete(rows[3][0], db=db)
+
+
+def _swap_rows(txn, db, rows) -> None:
+    txn.put(rows[3][0], rows[5][1], db=db)
+    txn.put(rows[5][0], rows[3][1], db=db)
+
+
+def _bend_row(txn, db, rows) -> None:
+    key, row = rows[3] if len(rows) > 3 else rows[0]
+    txn.put(key, row[:-1] + bytes([row[-1] ^ 1]), db=db)
+
+
+def _older_state(txn, db, rows) -> None:
+    """A whole, valid record, but not the one the journal says was written: a lost write."""
+    key, row = rows[3]
+    other = record_format.pack(record_format.handle_of(row), record_format.serial_of(row), b"\0\0\0\0")
+    txn.put(key, other, db=db)
+
+
+def _no_known_prefix(txn, db, rows) -> None:
+    txn.put(b"\0\0\0\x63" + rows[0][0][4:], rows[0][1], db=db)
+
+
+@pytest.mark.parametrize(
+    ("table", "change", "kinds"),
+    [
+        (b"records", _drop_row, {"counter"}),
+        (b"records", _swap_rows, {"record"}),
+        (b"records", _bend_row, {"record"}),
+        (b"records", _older_state, {"state"}),
+        (b"records", _no_known_prefix, {"structure"}),
+        (b"journal", _drop_row, {"journal", "state"}),
+        (b"journal", _swap_rows, {"journal", "head", "state"}),
+        (b"journal", _bend_row, {"head"}),
+        (b"heads", _bend_row, {"head"}),
+    ],
+)
+def test_check_finds_seeded_damage(tmp_path: Path, table: bytes, change, kinds: set[str]) -> None:
+    filled(tmp_path)
+    assert tampered(tmp_path, table, lambda txn, db, rows: None) == []
+    assert set(tampered(tmp_path, table, change)) == kinds
+
+
+def test_a_damaged_head_stops_its_own_bucket_only(tmp_path: Path) -> None:
+    filled(tmp_path)
+    tampered(tmp_path, b"heads", _bend_row)
+    store = opened(tmp_path)
+    with pytest.raises(CorruptStore):
+        store.head(PREFIX, 0)
+    with pytest.raises(CorruptStore):
+        apply(store, write(b"x", ABSENT))
+    assert store.get(PREFIX, b"NAME-001") is not None
+    must(store, write(b"x", ABSENT, prefix=b"99.901"))
+    store.close()
+
+
+def test_a_damaged_prefix_table_is_refused_on_opening(tmp_path: Path) -> None:
+    filled(tmp_path)
+    with pytest.raises(CorruptStore, match="prefix"):
+        tampered(tmp_path, b"prefixes", _bend_row)
+
+
+def test_the_file_is_inspected_without_lmdb(tmp_path: Path) -> None:
+    filled(tmp_path)
+    assert list(check_file(str(tmp_path))) == []
+    octets = (tmp_path / "data.mdb").read_bytes()
+    (tmp_path / "data.mdb").write_bytes(octets[: len(octets) // 2])
+    assert {problem.kind for problem in check_file(str(tmp_path))} == {"structure"}
+
+
+def test_after_a_failed_commit_nothing_is_acknowledged_any_more(tmp_path: Path) -> None:
+    store = opened(tmp_path, fsync=True)
+    must(store, write(b"before", ABSENT))
+    commits = 0
+
+    def fail(txn: lmdb.Transaction) -> None:
+        nonlocal commits
+        commits += 1
+        raise OSError(5, "Input/output error")
+
+    store._writer.commit = fail
+    with pytest.raises(StoreReadOnly) as refused:
+        apply(store, write(b"during", ABSENT))
+    assert refused.value.in_doubt
+    assert store.read_only_reason is not None
+    store._writer.commit = lambda txn: txn.commit()  # the disk says it is well again: too late
+    later = [store.submit(write(b"after-%d" % number, ABSENT)) for number in range(50)]
+    later.append(store.put_meta(b"name", b"value"))
+    wait(later, 30)
+    for future in later:
+        with pytest.raises(StoreReadOnly) as refused:
+            future.result()
+        assert not refused.value.in_doubt
+    assert commits == 1
+    assert store.get(PREFIX, b"BEFORE") is not None
+    assert store.get(PREFIX, b"DURING") is None
+    store.close()
+    again = opened(tmp_path)
+    assert [record_format.handle_of(octets) for octets in scan_all(again)] == [b"99.900/before"]
+    must(again, write(b"after", ABSENT))
+    assert list(again.check()) == []
+    again.close()
+
+
+def test_the_whole_group_of_a_failed_commit_fails(tmp_path: Path) -> None:
+    """Writes queue up while a commit waits for the disk; the next commit takes them all, and fails."""
+    store = opened(tmp_path)
+    first_waits, go_on = threading.Event(), threading.Event()
+
+    def slow(txn: lmdb.Transaction) -> None:
+        first_waits.set()
+        go_on.wait(30)
+        txn.commit()
+        store._writer.commit = broken
+
+    def broken(txn: lmdb.Transaction) -> None:
+        raise OSError(5, "Input/output error")
+
+    store._writer.commit = slow
+    first = store.submit(write(b"first", ABSENT))
+    assert first_waits.wait(30)
+    queued = [store.submit(write(b"q-%d" % number, ABSENT)) for number in range(20)]
+    assert not first.done()  # nothing is acknowledged before its commit
+    go_on.set()
+    assert first.result(30).outcome is Outcome.APPLIED
+    for future in queued:
+        with pytest.raises(StoreReadOnly):
+            future.result(30)
+    store.close()
+
+
+def test_a_full_disk_refuses_writes_and_recovers(tmp_path: Path) -> None:
+    disk = PlainDisk()
+    store = opened(tmp_path, disk)
+    must(store, write(b"a", ABSENT))
+    disk.reserve_reached = True
+    with pytest.raises(StoreFull):
+        apply(store, write(b"b", ABSENT))
+    assert store.get(PREFIX, b"A") is not None
+    assert store.get(PREFIX, b"B") is None
+    disk.reserve_reached = False
+    must(store, write(b"b", ABSENT))
+
+    def no_space(txn: lmdb.Transaction) -> None:
+        raise OSError(28, "No space left on device")
+
+    commit, store._writer.commit = store._writer.commit, no_space
+    with pytest.raises(StoreFull):
+        apply(store, write(b"c", ABSENT))
+    store._writer.commit = commit
+    assert must(store, write(b"c", ABSENT)) == 3
+    assert list(store.check()) == []
+    store.close()
+
+
+def test_the_map_grows_under_readers(tmp_path: Path) -> None:
+    store = opened(tmp_path, map_octets=1 << 17)
+    must(store, write(b"a", ABSENT))
+    stop, faults = threading.Event(), []
+
+    def read() -> None:
+        try:
+            while not stop.is_set():
+                assert store.get(PREFIX, b"A") is not None
+                scan_all(store, limit=50)
+        except Exception as wrong:
+            faults.append(wrong)
+
+    readers = [threading.Thread(target=read) for _ in range(3)]
+    for reader in readers:
+        reader.start()
+    for number in range(60):
+        must(store, write(b"big-%d" % number, ABSENT, b"x" * 40_000))
+    stop.set()
+    for reader in readers:
+        reader.join(30)
+    assert faults == []
+    assert store._env.info()["map_size"] > 1 << 20
+    assert list(store.check()) == []
+    store.close()
+    reopened = opened(tmp_path, map_octets=1 << 17)
+    assert len(scan_all(reopened)) == 61
+    reopened.close()
+
+
+def test_sixteen_threads_create_each_name_once(tmp_path: Path) -> None:
+    store = opened(tmp_path)
+    applied: list[bytes] = []
+
+    def work(seed: int) -> None:
+        futures = []
+        for number in range(60):
+            name = b"shared-%d" % ((number * 7 + seed) % 100)
+            futures.append((name, store.submit(write(name, ABSENT, b"%d" % seed))))
+        applied.extend(name for name, future in futures if future.result(30).outcome is Outcome.APPLIED)
+
+    threads = [threading.Thread(target=work, args=(seed,)) for seed in range(16)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert len(applied) == len(set(applied)) == 100
+    assert store.head(PREFIX, 0).serial == 100
+    assert list(store.check()) == []
+    store.close()
+
+
+def test_check_beside_writers_blames_nobody(tmp_path: Path) -> None:
+    store = opened(tmp_path)
+    for number in range(50):
+        must(store, write(b"%d" % number, ABSENT))
+    stop = threading.Event()
+
+    def work() -> None:
+        number = 0
+        while not stop.is_set():
+            apply(store, write(b"%d" % (number % 50), None))
+            apply(store, write(b"new-%d" % number, ABSENT))
+            apply(store, delete(b"new-%d" % number, None))
+            number += 1
+
+    writer = threading.Thread(target=work)
+    writer.start()
+    try:
+        for _ in range(5):
+            assert list(store.check()) == []
+    finally:
+        stop.set()
+        writer.join(30)
+    store.close()
+
+
+def test_a_backup_under_load_is_a_store_that_opens(tmp_path: Path) -> None:
+    store = opened(tmp_path / "s")
+    for number in range(100):
+        must(store, write(b"%d" % number, ABSENT))
+    queued = [store.submit(write(b"more-%d" % number, ABSENT)) for number in range(100)]
+    store.backup(str(tmp_path / "copy"))
+    wait(queued, 30)
+    with pytest.raises(NotRepresentable, match="not empty"):
+        store.backup(str(tmp_path / "copy"))
+    store.close()
+    copy = opened(tmp_path / "copy")
+    assert 100 <= len(scan_all(copy)) <= 200
+    assert len(scan_all(copy)) == copy.head(PREFIX, 0).records
+    copy.close()
+
+
+def test_a_damaged_store_is_not_backed_up_silently(tmp_path: Path) -> None:
+    names = filled(tmp_path / "s")
+    flip(tmp_path / "s", b"marker:" + names[7])
+    store = opened(tmp_path / "s")
+    with pytest.raises(CorruptStore, match="not sound"):
+        store.backup(str(tmp_path / "copy"))
+    store.close()
+
+
+def test_a_closed_store_says_so(tmp_path: Path) -> None:
+    store = opened(tmp_path)
+    queued = [store.submit(write(b"%d" % number, ABSENT)) for number in range(50)]
+    store.close()
+    assert all(future.result(0).outcome is Outcome.APPLIED for future in queued)
+    for ask in (
+        lambda: store.get(PREFIX, b"A"),
+        lambda: store.scan(PREFIX),
+        lambda: store.head(PREFIX, 0),
+        lambda: store.get_meta(b"x"),
+        lambda: apply(store, write(b"x", ABSENT)),
+    ):
+        with pytest.raises(StoreClosed):
+            ask()
+    assert_is_a_store(store)
+
+
+def assert_is_a_store(store: Store) -> None:
+    """For the type checker: the engine is one."""
