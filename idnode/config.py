@@ -45,16 +45,16 @@ class NetworkConfig(_Section):
 
     trusted: tuple[NetworkText, ...] = ()
     trust_private: bool = True
-    untrusted_udp_octets_per_s: int = Field(10 * 1024, ge=0)
-    untrusted_udp_burst_octets: int = Field(64 * 1024, ge=0)
+    untrusted_udp_octets_per_s: int = Field(default=10 * 1024, ge=0)
+    untrusted_udp_burst_octets: int = Field(default=64 * 1024, ge=0)
     limit_trusted: bool = False
-    requests_per_s: float = Field(1_000.0, gt=0)
-    authentications_per_s: float = Field(20.0, gt=0)
-    tcp_idle_s: float = Field(10.0, gt=0)
+    requests_per_s: float = Field(default=1_000.0, gt=0)
+    authentications_per_s: float = Field(default=20.0, gt=0)
+    tcp_idle_s: float = Field(default=10.0, gt=0)
     tcp_close_after_answer: bool = False
-    tcp_connections_per_address: int = Field(256, ge=1)
-    tcp_connections: int = Field(10_000, ge=1)
-    answer_cache_octets: int = Field(64 * 1024 * 1024, ge=0)
+    tcp_connections_per_address: int = Field(default=256, ge=1)
+    tcp_connections: int = Field(default=10_000, ge=1)
+    answer_cache_octets: int = Field(default=64 * 1024 * 1024, ge=0)
 
 
 class AuthenticationConfig(_Section):
@@ -68,10 +68,10 @@ class AuthenticationConfig(_Section):
     allow_list: bool = True
     weak_answers: bool = False
     http_auth: Literal["loopback", "never"] = "loopback"
-    challenge_ttl_s: float = Field(30.0, gt=0, le=3_600)
-    session_idle_s: float = Field(900.0, gt=0, le=900)
-    session_life_s: float = Field(28_800.0, gt=0, le=28_800)
-    workers: int = Field(4, ge=1, le=64)
+    challenge_ttl_s: float = Field(default=30.0, gt=0, le=3_600)
+    session_idle_s: float = Field(default=900.0, gt=0, le=900)
+    session_life_s: float = Field(default=28_800.0, gt=0, le=28_800)
+    workers: int = Field(default=4, ge=1, le=64)
 
 
 class NodeConfig(_Section):

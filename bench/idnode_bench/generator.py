@@ -88,6 +88,8 @@ class PythonGenerator:
         self._peer = peer_raw(target.host, target.port)
         self._state = load.seed * 0x9E3779B97F4A7C15 % 2**64 | 1
         self._next_id = 0
+        # A quarter of the window at once: a lost request must not hold back all others until it is given up.
+        self._batch = max(1, min(BATCH, load.window // 4))
         self._style = AnswerStyle()
         self._waiting: dict[int, tuple[int, int]] = {}
 
@@ -130,7 +132,7 @@ class PythonGenerator:
         more = True
         while more or self._waiting:
             more = more and elapsed_ns() < end
-            if more and self._load.window - len(self._waiting) >= min(BATCH, self._load.window):
+            if more and self._load.window - len(self._waiting) >= self._batch:
                 more = self._send(keys, tally)
             for reply, _peer in self._receive(0.05):
                 self._take(reply, tally)
@@ -146,7 +148,7 @@ class PythonGenerator:
             self._next_id = self._next_id % 0x7FFFFFFE + 1
             self._waiting[self._next_id] = (key, now)
             batch.append((request_octets(self._records[key].handle, self._next_id), self._peer))
-            if len(batch) == min(BATCH, self._load.window):
+            if len(batch) == self._batch:
                 break
         self._socket.send_batch(batch)
         tally.sent += len(batch)

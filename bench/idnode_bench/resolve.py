@@ -92,5 +92,6 @@ def faults_of(result: Result) -> tuple[str, ...]:
     if result.sent and result.lost / result.sent > LOST_SHARE_MAX:
         found.append(f"{result.lost} of {result.sent} requests lost")
     if result.server_cpu_share is not None and result.server_cpu_share < BUSY_SHARE_MIN:
-        found.append(f"the server used {result.server_cpu_share:.0%} of a processor: the generator was the limit")
+        share = f"{result.server_cpu_share:.0%}"
+        found.append(f"the server got or used only {share} of a processor: the generator or a neighbour was the limit")
     return tuple(found)

@@ -141,6 +141,7 @@ class Net(Protocol):
         port: int,
         *,
         backlog: int = BACKLOG,
+        sniffed_tls: ssl.SSLContext | None = None,
     ) -> StreamServer:
         """Listen on literal addresses, a socket each, all with the same port; 0 = any.
 

@@ -31,6 +31,7 @@ from idnode.adapters.net import (
     address_of,
     as_hosts,
 )
+from idnode.adapters.net_sniffed import SniffedServer
 from idnode.adapters.udp_plain import PlainUdpSocket
 
 RECEIVE_BUFFER_OCTETS: Final = 4 * 1024 * 1024
@@ -175,7 +176,11 @@ class RealNet:
         port: int,
         *,
         backlog: int = BACKLOG,
+        sniffed_tls: ssl.SSLContext | None = None,
     ) -> StreamServer:
+        if sniffed_tls is not None:
+            sock = _bound_group([("tcp", as_hosts(host)[0])], port)[0]
+            return SniffedServer(sock, _address(sock), protocol_factory, sniffed_tls, backlog)
         loop = asyncio.get_running_loop()
         group = _bound_group([("tcp", one) for one in as_hosts(host)], port)
         addresses = [_address(sock) for sock in group]

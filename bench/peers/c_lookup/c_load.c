@@ -142,7 +142,8 @@ static void run_phase(struct totals *t, double seconds, uint64_t count, int in_o
     t->sequence_hash = 1469598103934665603u;
     t->first_ns = t->last_ns = now_ns();
     uint64_t end = t->first_ns + (uint64_t)(seconds * 1e9), last_look = t->first_ns;
-    uint32_t batch = window < REFILL ? window : REFILL;
+    /* A quarter of the window at once: a lost request must not hold back all others until it is given up. */
+    uint32_t batch = window / 4 < 1 ? 1 : window / 4 < REFILL ? window / 4 : REFILL;
     for (;;) {
         uint64_t now = now_ns();
         int open = now < end && (!count || t->sent < count);

@@ -1,0 +1,100 @@
+"""Plain and TLS connections on one port, told apart by the first octet: 0x16 begins TLS, no HTTP method."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+from collections.abc import Callable
+from typing import Final
+
+from idnode.adapters.net import Address
+
+TLS_RECORD: Final = b"\x16"
+FIRST_OCTET_S: Final = 5.0
+WAITING_MAX: Final = 1_024
+"""Accepted connections that have said nothing yet; beyond that new ones wait in the kernel."""
+
+
+class SniffedServer:
+    """A listening socket whose connections are looked at before they are given to a protocol."""
+
+    def __init__(
+        self,
+        sock: socket.socket,
+        address: Address,
+        factory: Callable[[], asyncio.BaseProtocol],
+        context: ssl.SSLContext,
+        backlog: int,
+    ) -> None:
+        self._sock = sock
+        self._address = address
+        self._factory = factory
+        self._context = context
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._loop = asyncio.get_running_loop()
+        self._closed = False
+        sock.listen(backlog)
+        self._task = self._loop.create_task(self._accept())
+
+    @property
+    def addresses(self) -> list[Address]:
+        return [self._address]
+
+    async def _accept(self) -> None:
+        while True:
+            try:
+                connection, _ = await self._loop.sock_accept(self._sock)
+            except OSError:
+                if self._closed:
+                    return
+                await asyncio.sleep(0.1)  # no descriptor left: others must end first
+                continue
+            connection.setblocking(False)
+            while len(self._tasks) >= WAITING_MAX:
+                await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
+            task = self._loop.create_task(self._hand_over(connection))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def _hand_over(self, connection: socket.socket) -> None:
+        try:
+            async with asyncio.timeout(FIRST_OCTET_S):
+                first = await self._peek(connection)
+            if not first:
+                connection.close()
+                return
+            tls = self._context if first == TLS_RECORD else None
+            await self._loop.connect_accepted_socket(
+                self._factory, connection, ssl=tls, ssl_handshake_timeout=FIRST_OCTET_S if tls else None
+            )
+        except (OSError, TimeoutError):
+            connection.close()  # silent, gone, or no TLS after all
+
+    async def _peek(self, connection: socket.socket) -> bytes:
+        while True:
+            try:
+                return connection.recv(1, socket.MSG_PEEK)
+            except BlockingIOError:
+                ready = self._loop.create_future()
+                descriptor = connection.fileno()
+                self._loop.add_reader(descriptor, _wake, ready)
+                try:
+                    await ready
+                finally:
+                    self._loop.remove_reader(descriptor)
+
+    def close(self) -> None:
+        self._closed = True
+        self._task.cancel()
+        for task in self._tasks:
+            task.cancel()
+        self._sock.close()
+
+    async def wait_closed(self) -> None:
+        await asyncio.gather(self._task, *self._tasks, return_exceptions=True)
+
+
+def _wake(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)

@@ -1,0 +1,1 @@
+"""The HTTP faces of a node; one listener carries them all."""
