@@ -14,7 +14,7 @@ from idnode_protocol.authentication import (
     signature_hash,
     signed_data,
 )
-from idnode_protocol.codes import REQUEST_FLAGS, OpCode, OpFlag, ResponseCode
+from idnode_protocol.codes import ALL_ADMIN_PERMISSIONS, REQUEST_FLAGS, OpCode, OpFlag, ResponseCode
 from idnode_protocol.digest import RequestDigest
 from idnode_protocol.handle import from_text, to_text
 from idnode_protocol.message import Message
@@ -28,6 +28,7 @@ from idnode_protocol.requests import (
 )
 from idnode_protocol.responses import ChallengeResponse, CreateResponse, ListResponse
 from idnode_protocol.value import HandleValue
+from idnode_protocol.values.admin import AdminRecord
 from idnode_protocol.versions import older
 from idnode_registry.crypto import Signer
 
@@ -35,6 +36,7 @@ CHALLENGES_MAX: Final = 2
 """A server may ask once more for an older kind of proof."""
 TRANSPORTS: Final = ("tcp", "http")
 SALT_OCTETS: Final = 16
+ADMIN_INDEX: Final = 100
 
 
 class Administrator:
@@ -56,6 +58,11 @@ class Administrator:
         self._handle, self._index = from_text(handle), index
         self._secret, self._signer = secret, signer
         self._transports = transports
+
+    def admin_value(self, index: int = ADMIN_INDEX) -> HandleValue:
+        """An HS_ADMIN value that gives this administrator every right over the handle that holds it."""
+        record = AdminRecord(ALL_ADMIN_PERMISSIONS, self._handle, self._index)
+        return HandleValue(index, "HS_ADMIN", record.to_octets())
 
     async def create(
         self, handle: str, values: Sequence[HandleValue], *, overwrite: bool = False, mint: bool = False

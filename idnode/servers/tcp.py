@@ -11,7 +11,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final, Protocol, cast
 
 from idnode.exchange import Answers
 from idnode.metrics import Metrics
@@ -123,8 +123,7 @@ class TcpConnection(asyncio.Protocol):
         return self._source.address
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = transport = cast("asyncio.Transport", transport)  # uvloop's has another base class
         peer = transport.get_extra_info("peername") or ("0.0.0.0", 0)
         self._source = Source("tcp", peer[0], peer[1], self._server.trusted.trusts(peer[0]))
         if not self._server.admit(self):

@@ -113,7 +113,7 @@ def started_node(arguments: Sequence[str] = (), env: Mapping[str, str] | None = 
     with tempfile.TemporaryDirectory(prefix="idnode-clients-") as name:
         folder = Path(name)
         ready = folder / "ready.json"
-        command = [sys.executable, "-m", "idnode", "up", "--port-base", "0", "--ready-file", str(ready)]
+        command = [sys.executable, "-m", "idnode", "up", "--udp-admin", "--port-base", "0", "--ready-file", str(ready)]
         command += ["--data", str(folder / "data"), *arguments]
         with (folder / "log").open("wb") as log:
             process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, env=env)

@@ -1,5 +1,6 @@
 """What a registry must do, in 80 lines that import nothing of it. A value is (type, data, permissions, time), its data
 (bits, handle, index) in an HS_ADMIN, [(handle, index)] in an HS_VLIST; callers: "system", None, (handle, index)."""
+
 # fmt: off
 from __future__ import annotations
 

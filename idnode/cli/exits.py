@@ -1,0 +1,78 @@
+"""Exit codes, and the one place where errors become a line for people (docs/errors.md)."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import IntEnum
+from typing import Final, NoReturn
+
+import typer
+from pydantic import ValidationError
+
+from idnode.adapters.errors import AdapterError
+from idnode.client.errors import ClientError, NoAnswer, Refused
+from idnode_protocol.codes import ResponseCode
+from idnode_protocol.errors import ProtocolError
+from idnode_registry.errors import RegistryError
+
+
+class Exit(IntEnum):
+    """What a script can rely on."""
+
+    OK = 0
+    REFUSED = 1
+    USAGE = 2
+    UNREACHABLE = 3
+    NOT_ALLOWED = 4
+    STORE = 5
+    LISTEN = 6
+
+
+_NOT_ALLOWED: Final = frozenset(
+    {
+        ResponseCode.INVALID_ADMIN,
+        ResponseCode.INSUFFICIENT_PERMISSION,
+        ResponseCode.AUTHENTICATION_FAILED,
+        ResponseCode.INVALID_CREDENTIAL,
+        ResponseCode.AUTHENTICATION_ERROR,
+    }
+)
+
+
+def exit_of(wrong: Exception) -> Exit:
+    """The exit code of an error."""
+    if isinstance(wrong, Refused):
+        return Exit.NOT_ALLOWED if wrong.code in _NOT_ALLOWED else Exit.REFUSED
+    table: tuple[tuple[type[Exception], Exit], ...] = (
+        (NoAnswer, Exit.UNREACHABLE),
+        (ClientError, Exit.REFUSED),
+        (RegistryError, Exit.STORE),
+        (AdapterError, Exit.LISTEN),
+    )
+    return next((code for kind, code in table if isinstance(wrong, kind)), Exit.USAGE)
+
+
+def fail(text: str, code: Exit) -> NoReturn:
+    """One line on standard error, then the end."""
+    print(f"idnode: {text}", file=sys.stderr)
+    raise typer.Exit(int(code))
+
+
+@contextmanager
+def errors_as_lines() -> Iterator[None]:
+    """Turn every expected error into a line and an exit code."""
+    try:
+        yield
+    except (ClientError, RegistryError, AdapterError, ProtocolError, OSError, ValueError) as wrong:
+        if isinstance(wrong, ValidationError):
+            first = wrong.errors()[0]
+            fail(f"setting {'.'.join(map(str, first['loc']))}: {first['msg']}", Exit.USAGE)
+        fail(str(wrong), exit_of(wrong))
+
+
+def show(value: object, text: str, *, as_json: bool) -> None:
+    """Print a result: for people, or as JSON."""
+    print(json.dumps(value, ensure_ascii=False, indent=1) if as_json else text)

@@ -1,0 +1,38 @@
+"""The table of commands."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+import typer
+
+from idnode.cli import local, running, talking
+
+app = typer.Typer(
+    name="idnode",
+    help="An industrial-identifier secondary node on a laptop.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+COMMANDS: Final[dict[str, Callable[..., None]]] = {
+    "up": running.up,
+    "serve": running.serve,
+    "resolve": talking.resolve,
+    "create": talking.create,
+    "update": talking.update,
+    "delete": talking.delete,
+    "list": talking.list_,
+    "wait": talking.wait,
+    "check": local.check,
+    "client-config": local.client_config,
+}
+for name, command in COMMANDS.items():
+    app.command(name)(command)
+app.add_typer(local.key, name="key")
+
+
+def main() -> None:
+    """The entry point."""
+    app()
