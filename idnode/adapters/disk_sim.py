@@ -66,7 +66,7 @@ class SimulatedDisk:
         self._rng = rng
         self._capacity = capacity
         self._fsync_lies = fsync_lies
-        self._folders: dict[Path, int] = {Path("/"): 0o755, Path("/tmp"): 0o777}
+        self._folders: dict[Path, int] = {Path("/"): 0o755, Path("/tmp"): 0o777, Path("/data"): 0o700}
         self._names: _Names = {}
         self._durable_names: _Names = {}
         self._pending: list[tuple[Path, Callable[[_Names], object]]] = []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import ssl
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal, Protocol, TypeVar, runtime_checkable
@@ -166,7 +167,7 @@ class Net(Protocol):
         """So many different ports that are free now for datagrams and streams on all the hosts. Raises ListenFailed."""
 
 
-class BatchSocket:
+class BatchSocket(ABC):
     """What all three datagram sockets share: counters and the queue."""
 
     def __init__(self, address: Address) -> None:
@@ -174,8 +175,9 @@ class BatchSocket:
         self.counters = UdpCounters()
         self._queued: list[Datagram] = []
 
+    @abstractmethod
     def send_batch(self, batch: Sequence[Datagram]) -> int:
-        raise NotImplementedError
+        """As :meth:`UdpSocket.send_batch`."""
 
     def queue(self, octets: bytes, peer: bytes) -> None:
         self._queued.append((octets, peer))

@@ -76,7 +76,9 @@ class SimulatedLoop(asyncio.BaseEventLoop):
         if rest:
             self.run_until_complete(asyncio.gather(*rest, return_exceptions=True))
 
-    def run_in_executor(self, executor: Any, func: Callable[..., Any], *args: Any) -> asyncio.Future[Any]:  # type: ignore[override]
+    def run_in_executor(  # type: ignore[override]
+        self, executor: Any, func: Callable[..., Any], *args: Any
+    ) -> asyncio.Future[Any]:
         future: asyncio.Future[Any] = self.create_future()
         try:
             future.set_result(func(*args))

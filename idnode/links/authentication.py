@@ -158,7 +158,7 @@ class AuthenticationLink:
         if not (answer.auth_type == "HS_PUBKEY" and answer.user_index == 0):
             refused = self._lacks_right(challenge.request.ask, claimed, exchange.now)
             if refused is not None:
-                self._metrics.auth("challenge", "no right")
+                self._metrics.auth(_METHOD.get(answer.auth_type, "other"), "no right")
                 return refused, ANONYMOUS
         verdict = await self._proofs.challenge_answer(answer, challenge.nonce, challenge.digest, exchange.source)
         self._metrics.auth(_METHOD.get(answer.auth_type, "other"), "ok" if verdict.is_valid else "refused")

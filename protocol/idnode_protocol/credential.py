@@ -26,7 +26,7 @@ MAC_ALGORITHM: Final = "HMAC-SHA256"
 
 @dataclass(frozen=True, slots=True)
 class Credential:
-    """``i1 version, i1 reserved, i2 options, ba signer, i4 counter, str type, i4 length, str hashAlg, ba signature``."""
+    """``i1 version, i1 reserved, i2 options, ba signer, i4 counter, str type, i4 length, str hash, ba signature``."""
 
     type: str
     hash_algorithm: bytes

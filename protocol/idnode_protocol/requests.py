@@ -190,7 +190,7 @@ MODE_DIFFIE_HELLMAN: Final = 4
 
 @dataclass(frozen=True, slots=True)
 class SessionSetupRequest:
-    """Opcode 400. ``timeout`` in seconds; the two zero octets at the end are counted in bodyLength and kept as ``tail``."""
+    """Opcode 400. ``timeout`` in seconds; the two zero octets at the end count in bodyLength and are the ``tail``."""
 
     mode: int
     timeout: int
@@ -241,7 +241,7 @@ class KeyExchangeRequest:
 
 @dataclass(frozen=True, slots=True)
 class RetrieveLogRequest:
-    """Opcode 1001: changes since a state. ``state`` is the JSON text of several queues, else id and date (ms) of one."""
+    """Opcode 1001: changes since a state. ``state``: JSON text of several queues; else id and date (ms) of one."""
 
     state: bytes | None
     last_txn_id: int

@@ -2,8 +2,8 @@
 
 ::
 
-    index i4 | timestamp i4 (s) | ttlType i1 | ttl i4 (s) | permissions i1 | type str | data ba | references i4 n, n x (ba, i4)
-    '------- not covered by record signatures -------'      octets 8..end are what HS_SIGNATURE digests
+    index i4 | timestamp i4 (s) | ttlType i1 | ttl i4 (s) | permissions i1 | type str | data ba | n i4, n x (ba, i4)
+    '---- unsigned ------------'  octets 8..end are what HS_SIGNATURE digests; last come the references
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Reference:
 
 @dataclass(frozen=True, slots=True)
 class HandleValue:
-    """A typed value. ``ttl`` is seconds (relative) or seconds since 1970 (absolute), ``timestamp`` seconds since 1970."""
+    """A typed value. ``ttl``: seconds (relative) or seconds since 1970 (absolute), as is ``timestamp``."""
 
     index: int
     type: str

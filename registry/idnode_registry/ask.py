@@ -56,7 +56,7 @@ class Reply:
 
     ``response`` is the body as a value. A resolution carries ``octets`` instead, the finished body, because a stored
     record is never decoded to answer. ``pages`` carries the names of a list, at most 50 at a time. ``flags`` are to be
-    set in the response beside the usual ones (OWE, MNS). ``is_private`` says that a value without public read is inside.
+    set in the response beside the usual ones (OWE, MNS). ``is_private``: a value without public read is inside.
     """
 
     code: int

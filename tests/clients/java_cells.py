@@ -59,7 +59,8 @@ class Operation:
 
     `prepare` names the record that exists before (plain, 600, 64k) or is empty; `code` is the response code the
     server must have given at last, `authenticates` whether it checks a credential on the way, `public` whether the
-    request is made without any credential, `adapter` whether HSAdapter can express it.
+    request is made without any credential, `adapter` whether HSAdapter can express it, `encrypts` whether a session
+    hides it (a value without public read is inside), `in_session` whether the client uses its session for it at all.
     """
 
     name: str
@@ -74,6 +75,7 @@ class Operation:
     wrong_key: bool = False
     visitor: bool = False
     encrypts: bool = False
+    in_session: bool = True
     adapter: bool = True
     transports: tuple[str, ...] = TRANSPORTS
 
@@ -102,15 +104,35 @@ ADMINISTRATION = (
     Operation("modify", "modify", MODIFY, values="changed"),
     Operation("remove", "remove", REMOVE, extra=_extra(indexes=[2])),
     Operation("delete", "delete", DELETE),
-    Operation("list", "list", LIST, adapter=False, transports=("tcp", "http")),
+    Operation("list", "list", LIST, adapter=False, transports=("tcp", "http"), in_session=False),
 )
 
 ERRORS = (
-    Operation("create, wrong key", "create", CREATE, 403, prepare="", values="plain", wrong_key=True, adapter=False),
-    Operation("create, no right", "create", CREATE, 400, prepare="", values="plain", visitor=True, adapter=False),
+    Operation(
+        "create, wrong key",
+        "create",
+        CREATE,
+        403,
+        prepare="",
+        values="plain",
+        encrypts=True,
+        wrong_key=True,
+        adapter=False,
+    ),
+    Operation(
+        "create, no right",
+        "create",
+        CREATE,
+        400,
+        prepare="",
+        values="plain",
+        encrypts=True,
+        visitor=True,
+        adapter=False,
+    ),
     Operation("modify, no right", "modify", MODIFY, 400, values="changed", visitor=True, adapter=False),
     Operation("delete missing handle", "delete", DELETE, 100, prepare="", authenticates=False),
-    Operation("create existing", "create", CREATE, 101, values="plain", authenticates=False),
+    Operation("create existing", "create", CREATE, 101, values="plain", encrypts=True, authenticates=False),
     Operation("add existing value", "add", ADD, 201, values="changed", authenticates=False),
     Operation("modify missing value", "modify", MODIFY, 200, values="unknown", authenticates=False),
     Operation("modify read-only value", "modify", MODIFY, 401, values="locked", authenticates=False),

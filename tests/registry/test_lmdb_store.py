@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import threading
-from concurrent.futures import wait
+from concurrent.futures import Future, wait
 from pathlib import Path
+from typing import Any
 
 import lmdb
 import msgpack
@@ -76,7 +77,9 @@ def test_a_newer_format_that_says_we_may_read_it_is_read(tmp_path: Path) -> None
 def rewrite_format(path: Path, changes: dict[str, object]) -> None:
     with lmdb.Environment(str(path), max_dbs=8) as env, env.begin(write=True) as txn:
         meta = env.open_db(b"meta", txn=txn)
-        row = msgpack.unpackb(txn.get(b"!format", db=meta)[4:])
+        stored = txn.get(b"!format", db=meta)
+        assert stored is not None
+        row = msgpack.unpackb(stored[4:])
         txn.put(b"!format", seal(msgpack.packb({**row, **changes})), db=meta)
 
 
@@ -237,7 +240,7 @@ def test_after_a_failed_commit_nothing_is_acknowledged_any_more(tmp_path: Path) 
     assert refused.value.in_doubt
     assert store.read_only_reason is not None
     store._writer.commit = lambda txn: txn.commit()  # the disk says it is well again: too late
-    later = [store.submit(write(b"after-%d" % number, ABSENT)) for number in range(50)]
+    later: list[Future[Any]] = [store.submit(write(b"after-%d" % number, ABSENT)) for number in range(50)]
     later.append(store.put_meta(b"name", b"value"))
     wait(later, 30)
     for future in later:

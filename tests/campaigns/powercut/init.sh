@@ -1,6 +1,6 @@
 #!/bin/sh
 # Init of the User-Mode Linux guest. Its root is the host's file tree, read-only; its only disk is /dev/ubdb.
-# H (the driver's folder) comes on the kernel's command line; guest.env in it names the interpreter, the script and the job.
+# H (the driver folder) comes on the kernel command line; guest.env in it names the interpreter, the script and the job.
 PATH=/usr/sbin:/usr/bin:/sbin:/bin
 export PATH
 mount -t proc proc /proc

@@ -51,8 +51,8 @@ async def rough_day(a: SimulatedAdapters) -> list[str]:
         await a.clock.sleep(a.rng.uniform() / 10)
     transport.close()
     await a.clock.sleep(5)
-    a.disk.write_atomic("/tmp/file", a.rng.octets(5))
-    trace.append(f"{a.rng.uuid4()} {a.disk.read('/tmp/file').hex()}")
+    a.disk.write_atomic("/data/file", a.rng.octets(5))
+    trace.append(f"{a.rng.uuid4()} {a.disk.read('/data/file').hex()}")
     return trace
 
 
@@ -193,7 +193,7 @@ def test_a_second_run_continues_clock_and_disk():
     a = simulated_adapters(1, start=100.0)
 
     async def first() -> None:
-        a.disk.write_atomic("/tmp/kept", b"x")
+        a.disk.write_atomic("/data/kept", b"x")
         sock = a.net.udp_bind("127.0.0.1", 9)
         sock.send_batch([(b"on the way when the run ends", peer_raw("127.0.0.1", 9))])
         sock.close()
@@ -208,7 +208,7 @@ def test_a_second_run_continues_clock_and_disk():
 
     a.run(first)
     assert a.run(second) == 110.0
-    assert a.disk.read("/tmp/kept") == b"x"
+    assert a.disk.read("/data/kept") == b"x"
 
 
 def test_tls_is_refused_by_name():
