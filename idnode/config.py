@@ -54,7 +54,7 @@ class NetworkConfig(_Section):
     tcp_close_after_answer: bool = False
     tcp_connections_per_address: int = Field(default=256, ge=1)
     tcp_connections: int = Field(default=10_000, ge=1)
-    answer_cache_octets: int = Field(default=64 * 1024 * 1024, ge=0)
+    answer_cache_octets: int = Field(default=256 * 1024 * 1024, ge=0)
 
 
 class AuthenticationConfig(_Section):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
+from importlib.metadata import entry_points
 from typing import Final
 
 import typer
@@ -34,5 +36,8 @@ app.add_typer(local.key, name="key")
 
 
 def main() -> None:
-    """The entry point."""
+    """The entry point. Commands of other packages are loaded only when one of them, or the help, is asked for."""
+    if len(sys.argv) < 2 or sys.argv[1] not in COMMANDS:
+        for entry in entry_points(group="idnode.commands"):
+            app.add_typer(entry.load(), name=entry.name)
     app()

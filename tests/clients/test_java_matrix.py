@@ -42,7 +42,7 @@ LARGE_RECORD_MS = 300.0
 WARM_UP = 5
 MANY = 60
 # Treat every source as a stranger on the Internet, loopback too.
-UNTRUSTED = "--no-trust-private"
+UNTRUSTED = ("--no-trust-private",)
 
 Record = Callable[[str, Any], None]
 _numbers = itertools.count(1)
