@@ -22,6 +22,8 @@ class HeadKeeper:
         self._adapters = adapters
         self._signer = HeadSigner(lambda octets: signer.sign(octets, "sha256"))
         self._task: asyncio.Task[None] | None = None
+        self._changed = asyncio.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     def start(self) -> None:
         """Take up the heads signed before and begin."""
@@ -31,7 +33,14 @@ class HeadKeeper:
                 known = self._store.get_meta(names[-1]) if names else None
                 if known is not None:
                     self._signer.resume(SignedHead.from_octets(known))
-        self._task = asyncio.get_running_loop().create_task(self._run())
+        self._loop = asyncio.get_running_loop()
+        self._changed.set()
+        self._task = self._loop.create_task(self._run())
+
+    def note(self) -> None:
+        """A commit happened; may be called from the writer's thread. An idle node wakes nobody."""
+        if self._loop is not None and not self._changed.is_set() and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._changed.set)
 
     async def stop(self) -> None:
         """Sign what is new, then end."""
@@ -43,8 +52,21 @@ class HeadKeeper:
 
     async def _run(self) -> None:
         while True:
+            await self._changed.wait()
+            self._changed.clear()
             await self._adapters.clock.sleep(LOOK_S)
             await self.sign_due()
+            if self._is_behind():
+                self._changed.set()
+
+    def _is_behind(self) -> bool:
+        """Whether entries stand in the journal that no signed head covers yet."""
+        store = self._store
+        buckets = ((prefix, bucket) for prefix in store.prefixes() for bucket in store.buckets(prefix))
+        far = self._adapters.clock.now() + 2 * HEAD_INTERVAL_S
+        return any(
+            self._signer.due(prefix, bucket, store.head(prefix, bucket).serial, far) for prefix, bucket in buckets
+        )
 
     async def sign_due(self, early_s: float = 0.0) -> int:
         """Sign the heads that are due within ``early_s``; returns how many. A read-only store keeps its older heads."""

@@ -112,6 +112,7 @@ class Node:
         )
         self._owns_store = store is None
         self.store = store or open_store(config, adapters)
+        self._heads = HeadKeeper(self.store, signer, adapters)
         self.registry = Registry(
             self.store, registry_settings(config), rng=adapters.rng.octets, on_change=self._changed
         )
@@ -141,7 +142,6 @@ class Node:
             rng=adapters.rng.octets,
             workers=adapters.run_blocking,
         )
-        self._heads = HeadKeeper(self.store, signer, adapters)
         self._facts = SiteFacts(1, is_primary=True)
         self.sites: tuple[tuple[str, SiteInfo], ...] = ()
         self.is_running = False
@@ -200,6 +200,7 @@ class Node:
 
     def _changed(self, change: Change) -> None:
         """A commit: drop the answers it made wrong. Runs before the reply is given, perhaps on the writer's thread."""
+        self._heads.note()
         if change.is_homing:
             self.cache.clear()
         else:

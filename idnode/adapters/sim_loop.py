@@ -12,7 +12,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 from idnode.adapters.clock import SimulatedClock
-from idnode.adapters.errors import Deadlock
+from idnode.adapters.errors import Deadlock, NotSimulated
 
 T = TypeVar("T")
 
@@ -85,6 +85,15 @@ class SimulatedLoop(asyncio.BaseEventLoop):
         except Exception as error:
             future.set_exception(error)
         return future
+
+    async def create_connection(self, *args: Any, **options: Any) -> Any:
+        raise NotSimulated("a simulation has no kernel sockets; dial with the Net adapter")
+
+    async def create_server(self, *args: Any, **options: Any) -> Any:
+        raise NotSimulated("a simulation has no kernel sockets; listen with the Net adapter")
+
+    async def create_datagram_endpoint(self, *args: Any, **options: Any) -> Any:
+        raise NotSimulated("a simulation has no kernel sockets; bind or dial with the Net adapter")
 
     def _process_events(self, event_list: list[Any]) -> None:
         """No sockets, no events."""

@@ -219,22 +219,23 @@ class ReferralResponse:
 
 @dataclass(frozen=True, slots=True)
 class ErrorResponse:
-    """Every other response code: a text for people, perhaps empty; an index list some RFC writers append is kept."""
+    """Every other response code: a text for people, perhaps empty (None: no field at all); what follows it is kept."""
 
-    message: bytes = b""
+    message: bytes | None = b""
     tail: bytes = b""
 
     @property
     def text(self) -> str:
-        return self.message.decode("utf-8", "replace")
+        return (self.message or b"").decode("utf-8", "replace")
 
     def encode(self, writer: Writer) -> None:
-        writer.counted(self.message).raw(self.tail)
+        if self.message is not None:
+            writer.counted(self.message).raw(self.tail)
 
     @classmethod
     def decode(cls, reader: Reader) -> ErrorResponse:
         if not reader.remaining:
-            return cls(b"")
+            return cls(None)
         return cls(reader.counted(ARRAY_OCTETS_MAX), reader.rest())
 
 

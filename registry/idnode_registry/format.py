@@ -38,7 +38,6 @@ _HEADER: Final = Struct(">BIBBHq")
 _AFTER_CHECKSUM: Final = Struct(">BBHq")
 _CHECKSUM: Final = Struct(">I")
 HEADER_OCTETS: Final = _HEADER.size
-_PLAIN_START: Final = bytes((RECORD_VERSION, KNOWN_FLAGS))
 
 VALUE_FIXED: Final = Struct(">iIBIBI")
 """index, timestamp (s), ttlType, ttl (s), permissions, octets of the type that follows."""
@@ -98,12 +97,24 @@ def _unknown(form: int, version: int, flags: int) -> UnknownForm:
 
 def verify(record: bytes) -> None:
     """Raise CorruptRecord unless the checksum holds, UnknownForm when it does but the form is not known here."""
-    if len(record) < HEADER_OCTETS or crc32(memoryview(record)[5:], record[0]) != _CHECKSUM.unpack_from(record, 1)[0]:
+    verified_handle(record)
+
+
+def verified_handle(record: bytes) -> bytes:
+    """:func:`verify`, and the handle as its creator spelled it: one reading of the header for each look-up."""
+    try:
+        form, checksum, version, flags, length, _serial = _HEADER.unpack_from(record)
+    except StructError:
+        raise CorruptRecord(f"a record of {len(record)} octets has no header") from None
+    # A copy of the few hundred octets of a usual record is cheaper than a memoryview over them.
+    if crc32(record[5:], form) != checksum:
         raise CorruptRecord(f"checksum of a record of {len(record)} octets does not hold")
-    if record[0] != FORM_PLAIN or record[5:7] != _PLAIN_START:
-        raise _unknown(record[0], record[5], record[6])
-    if HEADER_OCTETS + (record[7] << 8 | record[8]) > len(record):
+    if form != FORM_PLAIN or version != RECORD_VERSION or flags != KNOWN_FLAGS:
+        raise _unknown(form, version, flags)
+    end = HEADER_OCTETS + length
+    if len(record) < end:
         raise CorruptRecord(f"a record of {len(record)} octets ends inside its handle")
+    return record[HEADER_OCTETS:end]
 
 
 def handle_of(record: bytes) -> bytes:

@@ -22,27 +22,25 @@ class Change:
     head: BucketHead
 
 
-def is_named(record: bytes, prefix: bytes, suffix: bytes, case_mode: CaseMode) -> bool:
-    """Whether the record's handle, folded, is the name it is stored or asked under."""
-    handle = record_format.handle_of(record)
-    name = b"%b/%b" % (prefix, suffix)
-    return handle == name or fold_name(handle, whole=case_mode == "fold-all") == name
+def is_named(handle: bytes, prefix: bytes, suffix: bytes, case_mode: CaseMode) -> bool:
+    """Whether a handle, folded, is the name it is stored or asked under."""
+    name = prefix + b"/" + suffix
+    if handle == name:
+        return True
+    return (handle.upper() if case_mode == "fold-all" else fold_name(handle, whole=False)) == name
 
 
 def verified(record: bytes, prefix: bytes, suffix: bytes, case_mode: CaseMode) -> bytes:
     """The record, its checksum and full name verified; raises CorruptRecord or UnknownForm."""
-    record_format.verify(record)
-    if not is_named(record, prefix, suffix, case_mode):
-        raise CorruptRecord(
-            f"under {prefix!r}/{suffix[:64]!r} lies the record of {record_format.handle_of(record)[:128]!r}"
-        )
+    handle = record_format.verified_handle(record)
+    if not is_named(handle, prefix, suffix, case_mode):
+        raise CorruptRecord(f"under {prefix!r}/{suffix[:64]!r} lies the record of {handle[:128]!r}")
     return record
 
 
 def verified_row(record: bytes, prefix: bytes, key: bytes, case_mode: CaseMode) -> bytes:
     """Like :func:`verified` for a record met under order key ``key``, whose suffix only the record itself tells."""
-    record_format.verify(record)
-    handle = record_format.handle_of(record)
+    handle = record_format.verified_handle(record)
     own_prefix, own_suffix = split(fold_name(handle, whole=case_mode == "fold-all"))
     if own_prefix != prefix or order_key(own_suffix) != key:
         raise CorruptRecord(f"under {prefix!r}, key {key[:64]!r}, lies the record of {handle[:128]!r}")
@@ -51,11 +49,9 @@ def verified_row(record: bytes, prefix: bytes, key: bytes, case_mode: CaseMode) 
 
 def require_named(record: bytes, prefix: bytes, suffix: bytes, case_mode: CaseMode) -> None:
     """Raise NameMismatch, CorruptRecord or UnknownForm unless the record may be written under this name."""
-    record_format.verify(record)
-    if not is_named(record, prefix, suffix, case_mode):
-        raise NameMismatch(
-            f"the record of {record_format.handle_of(record)[:128]!r} cannot be stored as {prefix!r}/{suffix[:64]!r}"
-        )
+    handle = record_format.verified_handle(record)
+    if not is_named(handle, prefix, suffix, case_mode):
+        raise NameMismatch(f"the record of {handle[:128]!r} cannot be stored as {prefix!r}/{suffix[:64]!r}")
 
 
 def decide(batch: Batch, head: BucketHead, before: bytes | None) -> Result | Change:

@@ -239,9 +239,7 @@ class Gate:
         try:
             slot: _Slot = self._local.slot
         except AttributeError:
-            slot = self._local.slot = _Slot()
-            with self._guard:
-                self._slots.add(slot)
+            slot = self._new_slot()
         slot.busy = True
         while self._shut:
             self.leave(slot)
@@ -249,6 +247,12 @@ class Gate:
                 raise StoreClosed("the store is closed")
             self._opened.wait()
             slot.busy = True
+        return slot
+
+    def _new_slot(self) -> _Slot:
+        slot = self._local.slot = _Slot()
+        with self._guard:
+            self._slots.add(slot)
         return slot
 
     def leave(self, slot: _Slot) -> None:

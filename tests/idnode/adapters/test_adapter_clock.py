@@ -7,7 +7,7 @@ import pytest
 
 from idnode.adapters import Adapters, SimulatedAdapters, run_simulated
 from idnode.adapters.clock import Clock, RealClock, SimulatedClock
-from idnode.adapters.errors import Deadlock
+from idnode.adapters.errors import Deadlock, NotSimulated
 
 HOURS_48 = 48 * 3600.0
 
@@ -134,7 +134,12 @@ def test_tasks_left_over_are_cancelled_oldest_first():
 
 def test_the_real_network_is_out_of_reach_in_a_simulation():
     async def stray(a: SimulatedAdapters) -> None:
-        await asyncio.get_running_loop().create_datagram_endpoint(asyncio.DatagramProtocol, ("127.0.0.1", 0))
+        loop = asyncio.get_running_loop()
+        with pytest.raises(NotSimulated, match="Net adapter"):
+            await loop.create_datagram_endpoint(asyncio.DatagramProtocol, ("127.0.0.1", 0))
+        with pytest.raises(NotSimulated, match="Net adapter"):
+            await loop.create_connection(asyncio.Protocol, "127.0.0.1", 9)
+        with pytest.raises(NotSimulated, match="Net adapter"):
+            await loop.create_server(asyncio.Protocol, "127.0.0.1", 0)
 
-    with pytest.raises(NotImplementedError):
-        run_simulated(stray, seed=1)
+    run_simulated(stray, seed=1)

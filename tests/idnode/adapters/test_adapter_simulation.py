@@ -124,7 +124,6 @@ def test_a_partition_stops_datagrams_and_delays_streams_until_it_heals():
         with pytest.raises(Unreachable, match="timed out"):
             async with a.clock.timeout(120):
                 await user.dial_stream(asyncio.Protocol, "10.0.0.1", 2641)
-        transport, _ = transport, None
         assert sinks[0].octets == b""
         a.net.wire.heal()
         await channel.send(b"arrives")
