@@ -1,6 +1,6 @@
 """Hostile octets into every decoder: no exception but the protocol's own, no hang, no input merely thrown at a wall.
 
-2 x 10^5 inputs in ``make test``, 10^7 in ``make fuzz``. Three of four inputs are mutations of one field of the published
+2 x 10^5 inputs in ``make test``, 10^7 in ``make fuzz``. Three of four inputs are one-field mutations of the published
 vectors and of recorded traffic of the reference's Java client; the rest are cut, joined or random. The run prints why
 inputs were rejected: were one reason above 40 %, the mutations would all die in one place and test nothing behind it.
 """

@@ -146,7 +146,7 @@ def response_body(header: dict[str, Any], octets: Octets) -> dict[str, Any]:
         found["values"] = octets.many(lambda: value(octets)) if octets.left() else None
         octets.end()
     elif code != 1:
-        found["message"] = octets.ba() if octets.left() else b""
+        found["message"] = octets.ba() if octets.left() else None
     else:
         found |= success_body(opcode, octets)
     return found

@@ -2,6 +2,7 @@
 (bits, handle, index) in an HS_ADMIN, [(handle, index)] in an HS_VLIST; callers: "system", None, (handle, index)."""
 
 # fmt: off
+# mypy: ignore-errors
 from __future__ import annotations
 
 BITS = {(None, 0): 64, (None, 1): 512, (0, None): 32, (1, None): 256, (0, 0): 16, (1, 1): 128, (1, 0): 272, (0, 1): 528}
@@ -54,7 +55,8 @@ class Model:
         late = {"create": 0, "add": 201 * bool(hit and taken)}.get(verb, 200 * missing)
         code = first(self.elsewhere(key), bad, early, not is_open and lacks, late)
         if code == 1:
-            self.records[key] = {i: (*v[:3], old[i][3] if old.get(i, ())[:3] == v[:3] else now) for i, v in after.items()}
+            since = {i: old[i][3] if old.get(i, ())[:3] == v[:3] else now for i, v in after.items()}
+            self.records[key] = {i: (*v[:3], since[i]) for i, v in after.items()}
             self.spelled.setdefault(key, name if b"/" in name else key)
         return code
     def delete(self, who, name):
