@@ -128,8 +128,8 @@ class Application:
             else:
                 await challenge(call, self._sessions)
                 response.headers.update(call.extra_headers)
-        if "gzip" in call.request.headers.get("Accept-Encoding", ""):
-            response.enable_compression()
+        if response.body and "gzip" in call.request.headers.get("Accept-Encoding", ""):
+            response.enable_compression(web.ContentCoding.gzip)
         return response
 
     @staticmethod
