@@ -1,4 +1,4 @@
-"""Runs pyhandle's own integration tests and prints how each ended, one JSON object; a program of its own.
+"""Runs the unittest modules named as arguments and prints how each test ended, one JSON object; a program of its own.
 
 It runs in a child process whose ``PYTHONPATH`` begins with a copy of pyhandle that has the values file its tests read.
 Those tests call ``assertEquals``, a name Python 3.12 took away; from there on it is given back here, as the
@@ -20,7 +20,7 @@ def main() -> None:
     """Load the three modules by name (their main script cannot: it misspells a class) and run them."""
     if not hasattr(unittest.TestCase, "assertEquals"):
         setattr(unittest.TestCase, "assertEquals", unittest.TestCase.assertEqual)  # noqa: B010
-    suite = unittest.defaultTestLoader.loadTestsFromNames(MODULES)
+    suite = unittest.defaultTestLoader.loadTestsFromNames(sys.argv[1:])
     ended: dict[str, str] = {test.id().rpartition(".")[2]: "passed" for test in _tests(suite)}
     result = unittest.TestResult()
     suite.run(result)

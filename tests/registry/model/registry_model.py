@@ -38,7 +38,7 @@ class Model:
         hit, missing = [i for i in new if i in old], not new.keys() <= old.keys()
         before = {"add": old if overwrites else {}, "modify": {**new, **old}}.get(verb, old)
         after = new if verb == "create" else {i: v for i, v in {**old, **new}.items() if v}
-        differs = [i for i in {*old, *new} if old.get(i, ())[:3] != new.get(i, ())[:3]]
+        differs = [i for i in {*old, *new} if old.get(i, ())[:3] != (new.get(i) or ())[:3]]
         touched = {"create": differs, "remove": hit}.get(verb, new)
         bits = [BITS[is_a(before.get(i)), is_a(new.get(i))] for i in touched]
         lacks = self.lacks(who, key, *bits or {"modify": [16], "remove": [32]}.get(verb, []))
