@@ -29,7 +29,9 @@ from tests.registry.model.registry_model import Model
 
 RUNS: Final = {"test": 200, "fuzz": 2_000, "prove": 5_000}[os.environ.get("IDNODE_CAMPAIGN", "test")]
 STEPS: Final = 50
-OWNER, OTHER = (b"99.900/ADMIN", 300), (b"99.900/Other", 7)
+OWNER, OTHER, GROUP = (b"99.900/ADMIN", 300), (b"99.900/Other", 7), (b"99.900/part-1", 200)
+HOT: Final = (b"99.900/a", b"99.900/A", b"99.900/part-1", b"99.900/Part-1", b"0.NA/99.900")
+"""Where most steps happen, so that rules meet records that are worth ruling on."""
 NAMES: Final = (
     b"99.900/",
     b"99.900/a",
@@ -47,7 +49,7 @@ NAMES: Final = (
     b"99.900/" + b"m" * 2_000 + b"2",
 )
 VERBS: Final = ("create",) * 4 + ("add", "modify", "remove", "delete", "resolve", "resolve", "list", "home")
-CALLERS: Final = ("system", None, OWNER, OTHER)
+CALLERS: Final = ("system", None, None, OWNER, OWNER, OTHER, OTHER, (OWNER[0], 301), (b"99.900/other", 8))
 
 
 def stores(tmp_path: Path, kind: str, seed: int) -> Store:
@@ -77,16 +79,17 @@ class Pair:
     def some_values(self) -> list[tuple[int, tuple[str, Any, int]]]:
         """Values as the model has them: (index, (type, data, permissions))."""
         chance, made = self.chance, []
-        for _ in range(chance.choice((0, 1, 1, 2, 3))):
-            index = chance.choice((1, 2, 2, 3, 100, 200, 0))
-            kind = chance.choice(("URL", "Url.x", "HS_ADMIN", "HS_VLIST", "DESC"))
+        for _ in range(chance.choice((0, 1, 1, 2, 2, 3))):
+            kind = chance.choice(("URL", "Url.x", "DESC", "HS_ADMIN", "HS_ADMIN", "HS_VLIST"))
+            usual = {"HS_ADMIN": 100, "HS_VLIST": 200}.get(kind, chance.choice((1, 2, 3)))
+            index = usual if chance.random() < 0.85 else chance.choice((1, 2, 100, 200, 0))
             data: Any = chance.choice((b"", b"one", b"two"))
             if kind == "HS_ADMIN":
-                bits = chance.choice((0xFFF, 0x00F, 0x3F0, 0x070))
-                data = (bits, *chance.choice((OWNER, OTHER, (b"99.900/part-1", 200), (OWNER[0], 0))))
+                bits = chance.choice((0xFFF, 0xFFF, 0x00F, 0x3F0, 0x070, 0x20F, 0xDFF))
+                data = (bits, *chance.choice((OWNER, OTHER, GROUP, GROUP, (OWNER[0], 0))))
             if kind == "HS_VLIST":
                 data = [chance.choice((OWNER, OTHER, (b"99.900/a", 200))) for _ in range(chance.randrange(3))]
-            made.append((index, (kind, data, chance.choice((0x0E, 0x0E, 0x0F, 0x0C, 0x0A, 0x00)))))
+            made.append((index, (kind, data, chance.choice((0x0E, 0x0E, 0x0F, 0x0F, 0x0C, 0x0A, 0x00)))))
         return made
 
     def step(self) -> None:
@@ -96,7 +99,7 @@ class Pair:
         verb = chance.choice(
             ("create",) * 4 + ("add", "modify", "remove", "delete", "resolve", "resolve", "list", "home")
         )
-        who, name = chance.choice(CALLERS), chance.choice(NAMES)
+        who, name = chance.choice(CALLERS), chance.choice(HOT if chance.random() < 0.7 else NAMES)
         self.told.append(f"{verb} {who} {name[:40]!r}({len(name)})")
         getattr(self, f"do_{verb}", lambda who, name: self.do_write(verb, who, name))(who, name)
 
