@@ -1,18 +1,14 @@
-"""What a registry must do, in 80 lines that import nothing of it. A value is (type, data, permissions, time), its data
-(bits, handle, index) in an HS_ADMIN, [(handle, index)] in an HS_VLIST; callers: "system", None, (handle, index)."""
+"""What a registry must do, importing nothing of it. Value: (type, data, permissions, time); caller: (handle, index)."""
 
 # fmt: off
-# mypy: ignore-errors
 from __future__ import annotations
 
 BITS = {(None, 0): 64, (None, 1): 512, (0, None): 32, (1, None): 256, (0, 0): 16, (1, 1): 128, (1, 0): 272, (0, 1): 528}
-def first(*codes):  # the first refusal, else success
-    return next(filter(None, codes), 1)
+first = lambda *codes: next(filter(None, codes), 1)  # noqa: E731 - the first refusal, else success
 def fold(name, whole):
     head, slash, tail = (name if b"/" in name else b"0.NA/" + name).partition(b"/")
     return head.upper() + slash + (tail.upper() if whole or head[:2] == b"0." else tail)
-def is_a(value, kind="HS_ADMIN"):
-    return value and (value[0].upper() + ".").startswith(kind + ".")
+is_a = lambda value, kind="HS_ADMIN": value and (value[0].upper() + ".").startswith(kind + ".")  # noqa: E731
 def malformed(values, name=b""):
     seen, bad = [index for index, _ in values], len(name) > 2048 or name.decode("utf-8", "ignore").encode() != name
     return 102 if bad else next((202 if i < 1 else 201 for n, i in enumerate(seen) if i < 1 or i in seen[:n]), 0)
@@ -60,8 +56,7 @@ class Model:
             self.spelled.setdefault(key, name if b"/" in name else key)
         return code
     def delete(self, who, name):
-        key = self.key(name)
-        code = first(self.elsewhere(key), 100 * (key not in self.records), self.lacks(who, key, 2))
+        code = first(self.elsewhere(key := self.key(name)), 100 * (key not in self.records), self.lacks(who, key, 2))
         return code if code != 1 else (self.spelled.pop(key), self.records.pop(key)) and 1
     def resolve(self, who, name, indexes, types, public_only):
         key, stored = self.key(name), self.records.get(self.key(name), {})
