@@ -7,16 +7,23 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from idnode.client.administrator import Administrator
+    from idnode.client.resolver import Record, Resolver
+    from idnode.node import Node
     from idnode_protocol.codes import OpCode, ResponseCode
     from idnode_protocol.value import HandleValue
 
     __version__: str
 
-__all__ = ["HandleValue", "OpCode", "ResponseCode", "__version__"]
+__all__ = ["Administrator", "HandleValue", "Node", "OpCode", "Record", "Resolver", "ResponseCode", "__version__"]
 
 _HOMES = {
+    "Administrator": "idnode.client.administrator",
     "HandleValue": "idnode_protocol.value",
+    "Node": "idnode.node",
     "OpCode": "idnode_protocol.codes",
+    "Record": "idnode.client.resolver",
+    "Resolver": "idnode.client.resolver",
     "ResponseCode": "idnode_protocol.codes",
 }
 """Where each public name lives."""
