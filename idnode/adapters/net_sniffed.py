@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
+from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 from idnode.adapters.net import Address
@@ -14,6 +16,8 @@ TLS_RECORD: Final = b"\x16"
 FIRST_OCTET_S: Final = 5.0
 WAITING_MAX: Final = 1_024
 """Accepted connections that have said nothing yet; beyond that new ones wait in the kernel."""
+SILENT_PER_ADDRESS_MAX: Final = 256
+"""So many of those from one address; more are closed, or one stranger could keep all others waiting."""
 
 
 class SniffedServer:
@@ -32,6 +36,7 @@ class SniffedServer:
         self._factory = factory
         self._context = context
         self._tasks: set[asyncio.Task[None]] = set()
+        self._silent: Counter[str] = Counter()
         self._loop = asyncio.get_running_loop()
         self._closed = False
         sock.listen(backlog)
@@ -44,18 +49,28 @@ class SniffedServer:
     async def _accept(self) -> None:
         while True:
             try:
-                connection, _ = await self._loop.sock_accept(self._sock)
+                connection, (peer, *_) = await self._loop.sock_accept(self._sock)
             except OSError:
                 if self._closed:
                     return
                 await asyncio.sleep(0.1)  # no descriptor left: others must end first
                 continue
+            if self._silent[peer] >= SILENT_PER_ADDRESS_MAX:
+                connection.close()
+                continue
             connection.setblocking(False)
             while len(self._tasks) >= WAITING_MAX:
                 await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
+            self._silent[peer] += 1
             task = self._loop.create_task(self._hand_over(connection))
             self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            task.add_done_callback(partial(self._handed_over, peer))
+
+    def _handed_over(self, peer: str, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        self._silent[peer] -= 1
+        if not self._silent[peer]:
+            del self._silent[peer]
 
     async def _hand_over(self, connection: socket.socket) -> None:
         try:

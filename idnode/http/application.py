@@ -7,6 +7,7 @@ resource's name is decoded octet by octet, ``+`` staying ``+``.
 from __future__ import annotations
 
 import ipaddress
+import traceback
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Final
 
@@ -15,7 +16,7 @@ from aiohttp import web
 
 from idnode.http.authentication import challenge, identify
 from idnode.http.call import CORS, Call, CallRefused, decode_path, json_response, parse_query
-from idnode.http.hrls import reverse_lookup
+from idnode.http.hrls import ReverseLookup
 from idnode.http.operations import livez, metrics, readyz
 from idnode.http.rest.handles import handles
 from idnode.http.rest.others import http_sessions, prefixes, site, verifications
@@ -34,6 +35,8 @@ Face = Callable[[Call], Awaitable[web.Response]]
 READ: Final = frozenset({"GET", "HEAD"})
 ALL: Final = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE"})
 
+LOG_LINES_PER_S: Final = 10
+
 log = structlog.get_logger("idnode.http")
 
 OPERATIONS: Final[dict[str, Face]] = {"/livez": livez, "/readyz": readyz, "/startupz": readyz, "/metrics": metrics}
@@ -44,6 +47,7 @@ class Application:
 
     def __init__(self, node: Node) -> None:
         self._node = node
+        self._logged_from, self._logged = 0.0, 0
         self._sessions = HttpSessions(node.adapters.rng.octets, node.adapters.clock.monotonic)
         self._routes: dict[str, tuple[frozenset[str], Face]] = {
             "/api/handles": (ALL, handles),
@@ -51,11 +55,13 @@ class Application:
             "/api/sessions": (ALL, lambda call: http_sessions(call, self._sessions)),
             "/api/site": (READ | {"POST"}, site),
             "/api/verifications": (READ | {"POST"}, verifications),
-            "/hrls/handles": (READ, reverse_lookup),
+            "/hrls/handles": (READ, ReverseLookup()),
         }
 
     async def __call__(self, request: web.Request) -> web.Response:
         """Any request at all."""
+        if request.transport is None:  # the peer has gone; nothing is known about it, nothing can be told to it
+            return json_response(None, 400, {"responseCode": int(ResponseCode.PROTOCOL_ERROR)})
         path, _, query = request.raw_path.partition("?")
         call = self._call(request, None, [])
         try:
@@ -74,13 +80,22 @@ class Application:
             return json_response(None, known.status, body)
         except Exception:
             self._node.metrics.shed("http_fault")
-            log.exception("fault", method=request.method)
+            self._log_fault(request.method)
             body = {"responseCode": int(ResponseCode.ERROR), "message": "a fault of this node; its log tells more"}
             return json_response(None, 500, body)
 
+    def _log_fault(self, method: str) -> None:
+        """Where it happened, without the values at hand, which may be secrets; at most ten lines per second."""
+        now = self._node.adapters.clock.monotonic()
+        if now - self._logged_from >= 1:
+            self._logged_from, self._logged = now, 0
+        self._logged += 1
+        if self._logged <= LOG_LINES_PER_S:
+            log.error("fault", method=method[:16], trace=traceback.format_exc())
+
     def _call(self, request: web.Request, rest: bytes | None, parameters: list[tuple[str, str]]) -> Call:
         peer = request.transport.get_extra_info("peername") if request.transport else None
-        address, port = (peer or ("127.0.0.1", 0))[:2]
+        address, port = (peer or ("0.0.0.0", 0))[:2]
         is_tls = request.transport is not None and request.transport.get_extra_info("ssl_object") is not None
         source = Source("https" if is_tls else "http", address, port, self._node.trusted.trusts(address))
         may = is_tls or self._plain_may_authenticate(request)
@@ -91,7 +106,7 @@ class Application:
         if self._node.config.authentication.http_auth != "loopback" or request.transport is None:
             return False
         name = request.transport.get_extra_info("sockname")
-        return name is None or ipaddress.ip_address(name[0].partition("%")[0]).is_loopback
+        return name is not None and ipaddress.ip_address(name[0].partition("%")[0]).is_loopback
 
     async def _dispatch(self, call: Call, path: str) -> web.Response:
         operation = OPERATIONS.get(path)
@@ -135,9 +150,7 @@ class Application:
     @staticmethod
     async def _body_parameters(call: Call) -> None:
         """POST means GET with its parameters in a JSON object: strings, or arrays of strings."""
-        octets = await call.request.read()
-        if len(octets) > JSON_OCTETS_MAX:
-            raise CallRefused(413, "the body is too long")
+        octets = await call.body()
         if not octets.strip():
             return
         parsed = parse_json(octets)

@@ -12,8 +12,9 @@ from idnode.http.call import Call, CallRefused
 from idnode.http.sessions import HttpSession, HttpSessions
 from idnode_protocol.codes import ResponseCode
 from idnode_registry.ask import Caller
-from idnode_registry.verify import HeaderProof
+from idnode_registry.verify import HeaderProof, Verdict
 
+CNONCE_OCTETS_MAX: Final = 1_024
 _PARAMETER: Final = re.compile(r'\s*([A-Za-z]+)\s*=\s*(?:"([^"]*)"|([^\s,"]+))\s*(?:,|$)')
 
 
@@ -76,12 +77,18 @@ async def identify(call: Call, sessions: HttpSessions) -> None:
         if call.session is None and values.get("sessionid"):
             call.failure = "the session is unknown or has ended"
     if values:
-        await prove(call, values)
+        await prove(call, values, sessions)
     elif call.session is not None:
         call.caller = call.session.caller
 
 
-async def prove(call: Call, values: dict[str, str]) -> None:
+def refuse_if_busy(verdict: Verdict) -> None:
+    """A proof that was not looked at is neither right nor wrong; raises :class:`CallRefused`."""
+    if verdict.code == ResponseCode.SERVER_BUSY:
+        raise CallRefused(503, verdict.reason, ResponseCode.SERVER_BUSY)
+
+
+async def prove(call: Call, values: dict[str, str], sessions: HttpSessions) -> None:
     """Check the proof in ``values`` against the call's session, or take the session's word."""
     session = call.session
     if values.get("clientcert", "").lower() == "true":
@@ -95,9 +102,11 @@ async def prove(call: Call, values: dict[str, str]) -> None:
     handle, index = parse_identity(values.get("id", ""))
     proof = proof_of(values, handle, index, values.get("type", ""))
     verdict = await call.node.proofs.header(proof, session.nonce, call.source)
+    refuse_if_busy(verdict)
     call.node.metrics.auth("http", "ok" if verdict.is_valid else "refused")
     if verdict.is_valid:
-        session.caller = call.caller = Caller(handle, verdict.index)
+        call.caller = Caller(handle, verdict.index)
+        sessions.prove(session, call.caller)
     else:
         call.failure = "the signature does not fit a key of this identity"
 
@@ -106,13 +115,19 @@ async def _basic(call: Call, text: str) -> None:
     user, _, password = octets_of(text).partition(b":")
     handle, index = parse_identity(user.decode("latin-1"))
     verdict = await call.node.proofs.basic(handle, index, password, call.source)
+    refuse_if_busy(verdict)
     call.node.metrics.auth("basic", "ok" if verdict.is_valid else "refused")
     if verdict.is_valid:
         call.caller = Caller(handle, index)
-    elif verdict.code == ResponseCode.SERVER_BUSY:
-        raise CallRefused(503, verdict.reason, ResponseCode.SERVER_BUSY)
     else:
         call.failure = "the secret key does not fit this identity"
+
+
+async def server_signature(call: Call, session: HttpSession, cnonce: str) -> str | None:
+    """The node's signature over both nonces, base64; None while the caller has used up his share of such work."""
+    signed = session.nonce + octets_of(cnonce)[:CNONCE_OCTETS_MAX]
+    signature = await call.node.proofs.run(lambda: call.node.signer.sign(signed, "sha256"), call.source, b"")
+    return base64.b64encode(signature).decode("ascii") if signature else None
 
 
 async def challenge(call: Call, sessions: HttpSessions) -> None:
@@ -122,9 +137,9 @@ async def challenge(call: Call, sessions: HttpSessions) -> None:
     parts = [f'sessionId="{session.session_id}"', f'nonce="{session.nonce_text}"']
     cnonce = header_parameters(call.request.headers.get("Authorization", "")).get("cnonce")
     if cnonce and "id=" not in call.request.headers.get("Authorization", ""):
-        signed = session.nonce + octets_of(cnonce)
-        signature = await call.node.adapters.run_blocking(call.node.signer.sign, signed, "sha256")
-        parts += ['serverAlg="SHA-256"', f'serverSignature="{base64.b64encode(signature).decode()}"']
+        signature = await server_signature(call, session, cnonce)
+        if signature is not None:
+            parts += ['serverAlg="SHA-256"', f'serverSignature="{signature}"']
     if call.failure:
         parts.append(f'error="{call.failure}"')
     offered = "Handle " + ", ".join(parts)

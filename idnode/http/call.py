@@ -12,12 +12,14 @@ from aiohttp import web
 
 from idnode.source import Source
 from idnode_protocol.codes import ResponseCode
+from idnode_protocol.limits import JSON_OCTETS_MAX
 from idnode_registry.ask import ANONYMOUS, Caller
 
 if TYPE_CHECKING:
     from idnode.http.sessions import HttpSession
     from idnode.node import Node
 
+BODY_S: Final = 20.0
 TRUE_TEXTS: Final = frozenset({"", "yes", "true"})
 _CALLBACK: Final = re.compile(r"[A-Za-z_$][\w$.]{0,127}")
 CORS: Final = {
@@ -64,6 +66,17 @@ class Call:
         """A boolean parameter: present and empty, ``yes`` or ``true``."""
         value = self.first(name)
         return default if value is None else value.lower() in TRUE_TEXTS
+
+    async def body(self) -> bytes:
+        """The whole body; raises :class:`CallRefused` when it is too long or too slow in coming."""
+        try:
+            async with self.node.adapters.clock.timeout(BODY_S):
+                octets = await self.request.read()
+        except TimeoutError as late:
+            raise CallRefused(408, f"the body did not arrive within {BODY_S:g} seconds") from late
+        if len(octets) > JSON_OCTETS_MAX:
+            raise CallRefused(413, f"the body is longer than {JSON_OCTETS_MAX} octets")
+        return octets
 
     def integer(self, name: str, default: int) -> int:
         """A whole number; raises :class:`CallRefused`."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Final
 
 from aiohttp import web
@@ -14,13 +15,33 @@ from idnode_registry.search import find_by_values
 LIMIT_MAX: Final = 100_000
 SEARCH_S: Final = 5.0
 """A search reads every record; a store too large for this many seconds of a worker answers 503."""
+WAITING_MAX: Final = 16
 OPTIONS: Final = frozenset({"limit", "page", "pretty", "callback"})
 
 
-async def reverse_lookup(call: Call) -> web.Response:
-    """A JSON array of names; each parameter is a type, its value a pattern with ``*``."""
+class ReverseLookup:
+    """One node's searches: one at a time, for each may read the whole store."""
+
+    def __init__(self) -> None:
+        self._gate = asyncio.Lock()
+        self._waiting = 0
+
+    async def __call__(self, call: Call) -> web.Response:
+        """A JSON array of names; each parameter is a type, its value a pattern with ``*``."""
+        if self._waiting >= WAITING_MAX:
+            raise CallRefused(503, "too many searches wait; try again", ResponseCode.SERVER_BUSY)
+        self._waiting += 1
+        try:
+            async with self._gate:
+                return await search(call)
+        finally:
+            self._waiting -= 1
+
+
+async def search(call: Call) -> web.Response:
+    """Read the store in a worker, for a bounded time."""
     conditions = {name: value for name, value in call.parameters if name not in OPTIONS}
-    limit = min(call.integer("limit", LIMIT_MAX), LIMIT_MAX)
+    limit = min(max(call.integer("limit", LIMIT_MAX), 1), LIMIT_MAX)
     clock = call.node.adapters.clock
     until = clock.monotonic() + SEARCH_S
     try:

@@ -20,7 +20,7 @@ def is_native(request: web.Request) -> bool:
 
 async def tunnel(call: Call) -> web.Response:
     """Every response message of the engine, one behind the other; the client skips status line and headers unread."""
-    octets = await call.request.read()
+    octets = await call.body()
     if octets[:1] in (b"\r", b"\n"):
         octets = octets[1:]
     whole = octets[: ENVELOPE_OCTETS + MESSAGE_OCTETS_MAX]

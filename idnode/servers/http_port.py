@@ -9,13 +9,13 @@ from aiohttp import web
 
 from idnode.adapters.net import Address, StreamServer
 from idnode.http.application import build_application
+from idnode.servers.http_connections import HttpConnections, timed
 from idnode_registry.crypto import KeyRefused, self_signed_certificate
 
 if TYPE_CHECKING:
     from idnode.node import Node
 
 DRAIN_S: Final = 5.0
-KEEP_ALIVE_S: Final = 15.0
 
 
 async def tls_context(node: Node) -> ssl.SSLContext | None:
@@ -48,17 +48,19 @@ class HttpPort:
     @classmethod
     async def open(cls, node: Node, host: str, port: int) -> HttpPort:
         """Listen; raises ListenFailed."""
-        runner = web.AppRunner(
-            build_application(node),
-            access_log=None,
-            keepalive_timeout=KEEP_ALIVE_S,
-            shutdown_timeout=DRAIN_S,
-            max_line_size=32 * 1024,
-            max_field_size=16 * 1024,
-        )
+        application = build_application(node)
+        application.middlewares.append(timed)
+        runner = web.AppRunner(application, access_log=None, shutdown_timeout=DRAIN_S)
         await runner.setup()
-        factory = runner.server
-        assert factory is not None
+        assert runner.server is not None
+        network = node.config.network
+        connections = HttpConnections(
+            node.metrics,
+            node.adapters.clock.call_later,
+            in_all_max=network.tcp_connections,
+            per_address_max=network.tcp_connections_per_address,
+        )
+        factory = connections.factory(runner.server)
         try:
             server = await node.adapters.net.listen_stream(factory, host, port, sniffed_tls=await tls_context(node))
         except BaseException:

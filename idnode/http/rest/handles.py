@@ -14,7 +14,7 @@ from idnode_protocol.errors import InvalidText, LocalError
 from idnode_protocol.handle import from_text, to_text
 from idnode_protocol.json_form import value_from_json
 from idnode_protocol.json_members import parse_json
-from idnode_protocol.limits import INDEXES_PER_REQUEST_MAX, JSON_OCTETS_MAX
+from idnode_protocol.limits import INDEXES_PER_REQUEST_MAX
 from idnode_protocol.requests import AnyRequest, HandleRequest, RemoveValuesRequest, ResolutionRequest, ValuesRequest
 from idnode_protocol.value import HandleValue
 from idnode_registry.ask import Ask
@@ -90,9 +90,7 @@ async def put(call: Call, name: bytes) -> web.Response:
 
 async def _values(call: Call, name: bytes) -> tuple[HandleValue, ...]:
     """The values in a body: an array, an object with ``values``, or one value."""
-    octets = await call.request.read()
-    if len(octets) > JSON_OCTETS_MAX:
-        raise CallRefused(413, f"the body is longer than {JSON_OCTETS_MAX} octets")
+    octets = await call.body()
     try:
         parsed = parse_json(octets)
         if isinstance(parsed, dict) and "values" in parsed:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import base64
-
 from aiohttp import web
 
-from idnode.http.authentication import octets_of, proof_of, prove
+from idnode.http.authentication import octets_of, proof_of, prove, refuse_if_busy, server_signature
 from idnode.http.call import Call, CallRefused, json_response
 from idnode.http.rest.handles import flags_of, listing
 from idnode.http.rest.replies import reply_response
@@ -46,7 +44,9 @@ async def verifications(call: Call) -> web.Response:
     index, handle = (int(head), tail) if colon and head.isdigit() and len(head) < 11 else (0, text)
     values = {name: call.first(name) or "" for name in ("alg", "signature", "cnonce", "salt", "iterations", "length")}
     proof = proof_of(values, handle, index, "HS_SECKEY")
-    verdict = await call.node.proofs.header(proof, octets_of(call.first("nonce") or ""), call.source)
+    nonce = octets_of(call.first("nonce") or "")
+    verdict = await call.node.proofs.header(proof, nonce, call.source, is_verification=True)
+    refuse_if_busy(verdict)
     body = {"responseCode": 1, "handle": to_text(handle), "isValid": verdict.is_valid}
     return json_response(call, 200, body)
 
@@ -80,7 +80,7 @@ async def http_sessions(call: Call, sessions: HttpSessions) -> web.Response:
     if call.method in ("PUT", "POST"):
         members = await _members(call)
         if members:
-            await prove(call, members)
+            await prove(call, members, sessions)
     status = 401 if call.failure else 200
     body = _session_body(call.session)
     if call.failure:
@@ -89,7 +89,7 @@ async def http_sessions(call: Call, sessions: HttpSessions) -> web.Response:
 
 
 async def _members(call: Call) -> dict[str, str]:
-    octets = await call.request.read()
+    octets = await call.body()
     if not octets.strip():
         return {}
     try:
@@ -105,7 +105,5 @@ async def _server_proof(call: Call, session: HttpSession) -> dict[str, object]:
     cnonce = (await _members(call)).get("cnonce") or call.first("cnonce")
     if not cnonce:
         return {}
-    signature = await call.node.adapters.run_blocking(
-        call.node.signer.sign, session.nonce + octets_of(cnonce), "sha256"
-    )
-    return {"serverAlg": "SHA-256", "serverSignature": base64.b64encode(signature).decode("ascii")}
+    signature = await server_signature(call, session, cnonce)
+    return {} if signature is None else {"serverAlg": "SHA-256", "serverSignature": signature}
