@@ -16,7 +16,7 @@ from typing import Final
 from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
 
-from idnode.adapters.clock import TimerHandle
+from idnode.adapters.clock import Clock, TimerHandle
 from idnode.metrics import Metrics
 from idnode_protocol.codes import ResponseCode
 
@@ -36,13 +36,13 @@ class HttpConnections:
     def __init__(
         self,
         metrics: Metrics,
-        call_later: Callable[[float, Callable[[], None]], TimerHandle],
+        clock: Clock,
         *,
         in_all_max: int,
         per_address_max: int,
     ) -> None:
         self.metrics = metrics
-        self.call_later = call_later
+        self.clock = clock
         self._in_all_max = in_all_max
         self._per_address_max = per_address_max
         self._per_address: Counter[str] = Counter()
@@ -113,7 +113,7 @@ class BoundedHandler(RequestHandler):
 
     def _arm(self, seconds: float) -> None:
         self._disarm()
-        self._timer = self._connections.call_later(seconds, self._look)
+        self._timer = self._connections.clock.call_later(seconds, self._look)
 
     def _disarm(self) -> None:
         if self._timer is not None:

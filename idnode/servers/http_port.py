@@ -56,7 +56,7 @@ class HttpPort:
         network = node.config.network
         connections = HttpConnections(
             node.metrics,
-            node.adapters.clock.call_later,
+            node.adapters.clock,
             in_all_max=network.tcp_connections,
             per_address_max=network.tcp_connections_per_address,
         )
