@@ -9,7 +9,7 @@ from typing import Final
 
 import typer
 
-from idnode.cli import local, running, talking
+from idnode.cli import local, running, serving, talking
 
 app = typer.Typer(
     name="idnode",
@@ -20,7 +20,7 @@ app = typer.Typer(
 )
 COMMANDS: Final[dict[str, Callable[..., None]]] = {
     "up": running.up,
-    "serve": running.serve,
+    "serve": serving.serve,
     "resolve": talking.resolve,
     "create": talking.create,
     "update": talking.update,
