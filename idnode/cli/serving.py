@@ -1,28 +1,26 @@
-"""``serve``: one node from a configuration file, in the foreground."""
+"""``serve``: one node from its settings, in the foreground."""
 
 from __future__ import annotations
 
-import tomllib
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from idnode.adapters import Adapters, real_adapters
-from idnode.cli.exits import Exit, errors_as_lines, fail
+from idnode.cli.exits import Exit, errors_as_lines
 from idnode.cli.running import run, stop_event
+from idnode.cli.settings_options import ConfigFile, Settings, key_path, load_settings
 from idnode.config import NodeConfig
+from idnode.demo import home_prefix
 from idnode.keeping import load_key
 from idnode.node import Node
 
 
 async def _serve(config: NodeConfig, adapters: Adapters) -> int:
-    folder = config.store.folder
-    key_file = config.key_file or (folder.parent / "server.key" if folder is not None else None)
-    if key_file is None:
-        fail("serve needs store.folder or key_file: a server keeps its key", Exit.USAGE)
-    async with Node(config, adapters, load_key(adapters, key_file)) as node:
+    async with Node(config, adapters, load_key(adapters, key_path(config))) as node:
         event = stop_event()
+        for prefix in config.prefixes:
+            home_prefix(node.registry, prefix.encode("utf-8"), adapters.clock.now())
         addresses = ", ".join(map(str, (*node.udp_addresses, *node.http_addresses)))
         print(f"idnode serves {len(node.registry.homed_prefixes())} prefixes on {addresses}", flush=True)
         await event.wait()
@@ -30,15 +28,20 @@ async def _serve(config: NodeConfig, adapters: Adapters) -> int:
 
 
 def serve(
-    config: Annotated[Path, typer.Argument(help="A TOML file; see docs/configuration.md.")],
+    context: typer.Context,
+    file: ConfigFile = None,
+    pairs: Settings = None,
+    check_config: Annotated[bool, typer.Option(help="Only say whether the settings can be used.")] = False,
 ) -> None:
-    """Run one node from a configuration file."""
+    """Run one node from a configuration file, the environment and --set."""
+    code = int(Exit.OK)
     with errors_as_lines():
         adapters = real_adapters()
-        try:
-            parsed = tomllib.loads(adapters.disk.read(config).decode("utf-8"))
-        except tomllib.TOMLDecodeError as wrong:
-            fail(f"{config}: {wrong}", Exit.USAGE)
-        code = run(_serve(NodeConfig.model_validate(parsed), adapters))
+        loaded = load_settings(context, adapters, file, pairs)
+        key_path(loaded.config)
+        if check_config:
+            print(f"the settings can be used; {len(loaded.origins)} of them differ from the defaults or repeat them")
+        else:
+            code = run(_serve(loaded.config, adapters))
         adapters.close()
     raise typer.Exit(code)
