@@ -81,6 +81,10 @@ class NodeConfig(_Section):
     role: Literal["root", "top", "secondary", "enterprise", "recursive"] = "secondary"
     prefixes: tuple[str, ...] = ()
     description: str = "idnode"
+    site_file: Path | None = None
+    """The HS_SITE record (JSON or octets) of a site with several servers; without it the node describes itself."""
+    server_id: int = Field(default=1, ge=1, le=2**31 - 1)
+    """Which server of its site the node is."""
     listen: ListenConfig = ListenConfig()
     store: StoreConfig = StoreConfig()
     network: NetworkConfig = NetworkConfig()
