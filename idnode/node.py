@@ -31,7 +31,7 @@ from idnode.responding import SiteFacts
 from idnode.servers.http_port import HttpPort
 from idnode.servers.tcp import TcpServer, TcpSettings
 from idnode.servers.udp import UdpServer, UdpSettings
-from idnode.site import Listening, site_of
+from idnode.site import Listening, read_site, site_of
 from idnode.source import LOCAL, Source, TrustedNetworks
 from idnode_protocol.handle import from_text
 from idnode_protocol.value import Reference
@@ -42,6 +42,7 @@ from idnode_registry.challenges import ChallengeTable, Numbers
 from idnode_registry.crypto import Signer
 from idnode_registry.engines.lmdb import LmdbStore
 from idnode_registry.engines.memory import MemoryStore
+from idnode_registry.place import NoSuchServer, Place
 from idnode_registry.registry import Change, Registry, RegistrySettings
 from idnode_registry.sessions import SessionTable
 from idnode_registry.store import Store
@@ -269,13 +270,29 @@ class Node:
         site = self._site_of(listening[0], serial)
         if before is not None and before != site:
             site = self._site_of(listening[0], serial % 0x7FFF + 1)
+        sites = tuple((kind, self._site_of(each, site.serial)) for kind, each in zip(kinds, listening, strict=True))
+        if self.config.site_file is not None:
+            await self.join_site(read_site(self.adapters.disk, self.config.site_file), self.config.server_id)
+            return
         if before != site:
             await asyncio.wrap_future(self.store.put_meta(SITE_META, site.to_octets()))
+        self._take(site, sites, server_id=1)
+
+    async def join_site(self, site: SiteInfo, server_id: int) -> None:
+        """Be one of several servers of a site from now on: names that hash to another get 301 (docs/protocol.md §6).
+
+        Every server of the site takes the same record. Raises ValueError when it does not describe this node.
+        """
+        place = Place.of(site, server_id)
+        if site.servers[place.position].public_key != self.signer.public_key_octets:
+            raise NoSuchServer(f"server {server_id} of the site record has another key than this node")
+        await asyncio.wrap_future(self.store.put_meta(SITE_META, site.to_octets()))
+        self._take(site, (("HS_SITE", site),), server_id)
+
+    def _take(self, site: SiteInfo, sites: tuple[tuple[str, SiteInfo], ...], server_id: int) -> None:
+        self.registry.take_place(site, server_id)
         self._facts = SiteFacts(site.serial, site.is_primary)
-        self.sites = tuple(
-            (kind, self._site_of(each, site.serial)) for kind, each in zip(kinds, listening, strict=True)
-        )
-        self.registry.site = site
+        self.sites = sites
         self.cache.clear()
 
     def _site_of(self, listening: Listening, serial: int) -> SiteInfo:
