@@ -75,6 +75,7 @@ class SelfCheck:
                 resolved[kind] = await self._resolve_all(kind, server, count)
         finally:
             await self._each("remove", delete, count)
+            await admin.close()
             await resolver.close()
         seconds = self._adapters.clock.monotonic() - started
         return CheckReport(registered, resolved, seconds, tuple(self._failures[:10]))
