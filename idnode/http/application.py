@@ -18,6 +18,7 @@ from idnode.http.authentication import challenge, identify
 from idnode.http.call import CORS, Call, CallRefused, decode_path, json_response, parse_query
 from idnode.http.hrls import ReverseLookup
 from idnode.http.operations import livez, metrics, readyz
+from idnode.http.page.human import human
 from idnode.http.rest.handles import handles
 from idnode.http.rest.others import http_sessions, prefixes, site, verifications
 from idnode.http.sessions import HttpSessions
@@ -118,10 +119,11 @@ class Application:
             if path == resource or path.startswith(resource + "/"):
                 call.rest = decode_path(path[len(resource) + 1 :]) or None
                 return await self._face(call, methods, face)
-        if path.startswith(("/api/", "/hrls", "/admin/")) or path in ("/", "/api", "/admin"):
+        if path.startswith(("/api/", "/hrls", "/admin/")) or path in ("/api", "/admin"):
             raise CallRefused(404, "no such resource; handles are under /api/handles/")
         if call.method in READ:
-            return web.Response(status=302, headers={"Location": "/api/handles" + call.request.raw_path})
+            call.rest = decode_path(path[1:]) or None
+            return await human(call)
         raise CallRefused(405, f"{call.method} is not possible here")
 
     async def _face(self, call: Call, methods: frozenset[str], face: Face) -> web.Response:
