@@ -2,10 +2,11 @@
 
     udp_flood.py KIND HOST PORT RATE_PER_S SECONDS
 
-KIND says what each datagram asks (:data:`KINDS`). Out: ``{"offered", "seconds", "rate_per_s", "refused"}`` as one JSON
-line. Where Linux can (4.18 and later) one system call hands over a whole package of datagrams (UDP_SEGMENT); only so
-does one core of a two-core machine offer several times what the other can answer. Answers are not read: the kernel
-drops them when this socket's buffer is full, which costs the node as much as a reader would.
+KIND says what each datagram asks (:data:`KINDS`), or is ``random``: handles that do not exist, never the same twice.
+Out: ``{"offered", "seconds", "rate_per_s", "refused"}`` as one JSON line. Where Linux can (4.18 and later) one system
+call hands over a whole package of datagrams (UDP_SEGMENT); only so does one core of a two-core machine offer several
+times what the other can answer. Answers are not read: the kernel drops them when this socket's buffer is full, which
+costs the node as much as a reader would.
 """
 
 from __future__ import annotations
@@ -14,8 +15,9 @@ import json
 import socket
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import closing
+from itertools import count, repeat
 from select import select
 
 from idnode_bench.messages import request_octets
@@ -49,22 +51,32 @@ KINDS: dict[str, Callable[[int], bytes]] = {
 """Answered from the cache; through the chain of links, in a task; the same and signed by a worker."""
 
 
-def sender(host: str, port: int, datagrams: list[bytes]) -> tuple[socket.socket, Callable[[], int]]:
-    """A connected socket, and what sends the package once: the number of datagrams the kernel took."""
+def packages(kind: str) -> Iterator[list[bytes]]:
+    """The next package of datagrams, all of one length, for ever; ``random`` begins at the microsecond."""
+    if kind != "random":
+        yield from repeat([KINDS[kind](number) for number in range(1, PACKAGE + 1)])
+    digits = b"%016d"
+    before, after = request_octets(b"99.900/N" + digits % 0, 1).split(digits % 0)
+    for start in count(time.time_ns() // 1_000, PACKAGE):
+        yield [before + digits % number + after for number in range(start, start + PACKAGE)]
+
+
+def sender(host: str, port: int, kind: str) -> tuple[socket.socket, Callable[[], int]]:
+    """A connected socket, and what sends the next package: the number of datagrams the kernel took."""
     sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     sock.connect((host, port))
-    size = len(datagrams[0])
-    package = b"".join(datagrams)
+    supply = packages(kind)
+    size = len(next(supply)[0])
     try:
         sock.setsockopt(socket.IPPROTO_UDP, UDP_SEGMENT, size)
     except OSError:
-        return sock, lambda: sum(sock.send(each) > 0 for each in datagrams)
-    return sock, lambda: sock.send(package) // size
+        return sock, lambda: sum(sock.send(each) > 0 for each in next(supply))
+    return sock, lambda: sock.send(b"".join(next(supply))) // size
 
 
 def flood(kind: str, host: str, port: int, rate_per_s: float, seconds: float) -> dict[str, float]:
     """Offer until the time is over."""
-    sock, send = sender(host, port, [KINDS[kind](number) for number in range(1, PACKAGE + 1)])
+    sock, send = sender(host, port, kind)
     offered = refused = 0
     with closing(sock):
         began = now = time.perf_counter()

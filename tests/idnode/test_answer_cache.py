@@ -37,6 +37,7 @@ class Wire:
     """A datagram socket whose other end is a list."""
 
     address = Address("127.0.0.1", 2641, "ipv4")
+    received_at = 0.0
 
     def __init__(self) -> None:
         self.waiting: list[tuple[bytes, bytes]] = []
