@@ -145,15 +145,16 @@ class UdpServer:
             entry = find(request[:8] + request[12:32] + request[40:])
             if entry is None:
                 self._miss(sock, request, peer, now, until, answers)
-            elif is_free(peer):
-                if entry.further:
+                continue
+            start, middle, rest, further, code, _ = entry
+            if is_free(peer):
+                if further:
                     answers += [(part, peer) for part in datagrams_of(entry, request, expiration)]
                 else:
-                    start, middle, rest = entry.start, entry.middle, entry.rest
                     answers.append((b"".join((start, request[8:12], middle, request[34:35], expiration, rest)), peer))
-                hits[entry.code] = hits.get(entry.code, 0) + 1
+                hits[code] = hits.get(code, 0) + 1
             else:
-                self._reply(request, peer, datagrams_of(entry, request, expiration), entry.code, answers)
+                self._reply(request, peer, datagrams_of(entry, request, expiration), code, answers)
         if answers:
             sock.send_batch(answers)
         self._account(octets_in, answers, hits)
@@ -207,7 +208,7 @@ class UdpServer:
         name, response = found
         self._cache.put(request, name, response, epoch)
         entry = entry_of(response)
-        self._reply(request, peer, datagrams_of(entry, request, expiration_octets(now)), entry.code, answers)
+        self._reply(request, peer, datagrams_of(entry, request, expiration_octets(now)), entry[4], answers)
         return True
 
     def _begin(self) -> None:
