@@ -12,10 +12,12 @@ from typing import Annotated, Final
 import typer
 
 from idnode.adapters import Adapters, real_adapters
+from idnode.adapters.clock import RealClock
 from idnode.cli.exits import Exit, errors_as_lines
 from idnode.config import AuthenticationConfig, ListenConfig, NetworkConfig, NodeConfig, StoreConfig
 from idnode.demo import seed_administrator, seed_prefix
 from idnode.keeping import AdminKeys, load_administrator, load_key, write_client_config
+from idnode.logs import configure
 from idnode.node import Node
 from idnode.ready import describe
 from idnode.self_check import CheckReport, SelfCheck
@@ -33,8 +35,9 @@ def _loop_factory() -> type[asyncio.AbstractEventLoop] | None:
     return loop
 
 
-def run(main: object) -> int:
-    """Run a coroutine on the fastest loop there is; its result."""
+def run(main: object, log_level: str = "warning") -> int:
+    """Run a coroutine on the fastest loop there is, with the log on standard error; its result."""
+    configure(log_level, sys.stderr, RealClock().monotonic)
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         return int(runner.run(main))  # type: ignore[arg-type]
 
