@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import struct
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
@@ -20,11 +21,26 @@ DIGEST_ALGORITHMS: Final[dict[str, Callable[[bytes], Any]]] = {
     "SHA-512": hashlib.sha512,
 }
 WRITTEN: Final = "SHA-256"
+_HEAD: Final = struct.Struct(">BIBI")
+_U32: Final = struct.Struct(">I")
+_NO_REFERENCES: Final = bytes(4)
+
+
+def covered_octets(value: HandleValue) -> bytes:
+    """What is digested, ``value.signed_octets``; written in one go for the usual value, since records hold 2,048."""
+    kind, data = value.type, value.data
+    if value.references or not kind.isascii():
+        return value.signed_octets
+    try:
+        head = _HEAD.pack(value.ttl_type, value.ttl, value.permissions, len(kind))
+    except struct.error:
+        return value.signed_octets  # it knows which field does not fit
+    return b"".join((head, kind.encode("ascii"), _U32.pack(len(data)), data, _NO_REFERENCES))
 
 
 def digest_text(value: HandleValue, algorithm: str = WRITTEN) -> str:
     """Base64 of the value's digest; KeyError for an algorithm that is not taken."""
-    return base64.b64encode(DIGEST_ALGORITHMS[algorithm](value.signed_octets).digest()).decode("ascii")
+    return base64.b64encode(DIGEST_ALGORITHMS[algorithm](covered_octets(value)).digest()).decode("ascii")
 
 
 def digests_of(values: Sequence[HandleValue]) -> DigestList:

@@ -67,8 +67,8 @@ def from_base64url(text: bytes, what: str) -> bytes:
 
 def parse_bounded(octets: bytes, what: str) -> JsonObject:
     """A JSON object from a stranger: few objects, no member twice, bounded depth; raises :class:`JwsRefused`."""
-    if octets.count(b"{") > JSON_OBJECTS_PER_JWS_MAX:
-        raise JwsRefused(f"the {what} holds more than {JSON_OBJECTS_PER_JWS_MAX} objects")
+    if octets.count(b"{") + octets.count(b"[") > JSON_OBJECTS_PER_JWS_MAX:
+        raise JwsRefused(f"the {what} holds more than {JSON_OBJECTS_PER_JWS_MAX} objects and arrays")
     try:
         parsed = parse_json(octets)
     except InvalidText as wrong:

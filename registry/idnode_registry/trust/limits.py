@@ -12,7 +12,7 @@ from typing import Final
 JWS_OCTETS_MAX: Final = 64 * 1024
 """One container. 700 digests fit, so a record of 2,048 values takes three signatures."""
 JSON_OBJECTS_PER_JWS_MAX: Final = 1_024
-"""Opening braces in a payload; what 64 KiB of legitimate digests need, and a few. Bounds the objects made of 64 KiB."""
+"""Opening braces and brackets in a payload: what 64 KiB of digests need, and a few. Bounds what is made of 64 KiB."""
 SIGNATURE_CHECKS_PER_RECORD_MAX: Final = 8
 SIGNATURE_CHECKS_PER_RESOLUTION_MAX: Final = 32
 CHAIN_LINKS_MAX: Final = 8
