@@ -1,6 +1,7 @@
 """Every setting of a node: one name each, as flag, environment variable (``IDNODE_...``) and TOML key.
 
-Units stand in the names: ``_s`` seconds, ``_ms`` milliseconds, ``_octets`` octets. Unknown keys are errors.
+Units stand in the names: ``_s`` seconds, ``_octets`` octets, ``_per_s`` per second. :mod:`idnode.settings` reads them
+from a file, the environment and flags; docs/configuration.md is generated from the descriptions here.
 """
 
 from __future__ import annotations
@@ -9,11 +10,25 @@ import ipaddress
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+
+def _network(text: str) -> str:
+    return str(ipaddress.ip_network(text))
+
+
+def _address(text: str) -> str:
+    ipaddress.ip_address(text)
+    return text
+
 
 Port = Annotated[int, Field(ge=0, le=65_535)]
-NetworkText = Annotated[str, BeforeValidator(lambda text: str(ipaddress.ip_network(text)))]
-ReferenceText = Annotated[str, Field(pattern=r"^\d+:.+$", description="index:handle, for example 300:99.900/ADMIN")]
+NetworkText = Annotated[str, AfterValidator(_network), Field(description="a network, such as 192.0.2.0/24")]
+AddressText = Annotated[str, AfterValidator(_address), Field(description="an IP address, such as 127.0.0.1")]
+ReferenceText = Annotated[str, Field(pattern=r"^\d{1,10}:.+$", description="index:handle, such as 300:99.900/ADMIN")]
+PrefixText = Annotated[str, Field(pattern=r"^[^/\s]+$", description="a prefix, such as 99.900")]
+Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+PerSecond = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
 class _Section(BaseModel):
@@ -21,68 +36,123 @@ class _Section(BaseModel):
 
 
 class ListenConfig(_Section):
-    """Where the node listens. Every address gets sockets of its own family; null = not listened on; 0 = a free port."""
+    """Where the node listens. Every address gets sockets of its own family."""
 
-    addresses: tuple[str, ...] = ("127.0.0.1", "::1")
-    udp_port: Port | None = 2641
-    tcp_port: Port | None = 2641
-    http_port: Port | None = 8000
-    public_address: str | None = None
-    udp_admin: bool = False
+    addresses: tuple[AddressText, ...] = Field(
+        default=("127.0.0.1", "::1"),
+        min_length=1,
+        description="addresses of this machine; `0.0.0.0` or `::` = all",
+    )
+    udp_port: Port | None = Field(
+        default=2641, description="UDP port of the native protocol; 0 = a free one, none = no UDP"
+    )
+    tcp_port: Port | None = Field(
+        default=2641, description="TCP port of the native protocol; 0 = a free one, none = no TCP"
+    )
+    http_port: Port | None = Field(
+        default=8000, description="HTTP and HTTPS, on one port; 0 = a free one, none = no HTTP"
+    )
+    public_address: AddressText | None = Field(
+        default=None, description="what the site record tells clients instead of the address listened on"
+    )
+    udp_admin: bool = Field(default=False, description="take administration by UDP too, and say so in the site record")
 
 
 class StoreConfig(_Section):
-    """Where records are kept: in memory without ``folder``, in LMDB with it."""
+    """Where records are kept."""
 
-    folder: Path | None = None
-    case_mode: Literal["fold-all", "fold-prefix"] = "fold-all"
-    fsync: bool = True
-    after_images: bool = False
+    folder: Path | None = Field(default=None, description="folder of the LMDB store; none = in memory, lost at the end")
+    case_mode: Literal["fold-all", "fold-prefix"] = Field(
+        default="fold-all", description="whether suffixes differ by case (`fold-prefix`); fixed for the life of a store"
+    )
+    fsync: bool = Field(
+        default=True, description="flush before acknowledging; false loses acknowledged writes in a power cut"
+    )
+    after_images: bool = Field(default=False, description="keep whole records in the journal, not only their digests")
 
 
 class NetworkConfig(_Section):
-    """How strangers are treated. Loopback and private networks are trusted, others only when listed."""
+    """How strangers are treated. Hosts that are trusted have no limits."""
 
-    trusted: tuple[NetworkText, ...] = ()
-    trust_private: bool = True
-    untrusted_udp_octets_per_s: int = Field(default=10 * 1024, ge=0)
-    untrusted_udp_burst_octets: int = Field(default=64 * 1024, ge=0)
-    limit_trusted: bool = False
-    requests_per_s: float = Field(default=1_000.0, gt=0)
-    authentications_per_s: float = Field(default=20.0, gt=0)
-    tcp_idle_s: float = Field(default=10.0, gt=0)
-    tcp_close_after_answer: bool = False
-    tcp_connections_per_address: int = Field(default=256, ge=1)
-    tcp_connections: int = Field(default=10_000, ge=1)
-    answer_cache_octets: int = Field(default=256 * 1024 * 1024, ge=0)
+    trusted: tuple[NetworkText, ...] = Field(
+        default=(), description="networks whose hosts are trusted, such as `192.0.2.0/24`"
+    )
+    trust_private: bool = Field(default=True, description="trust loopback, private and link-local networks")
+    untrusted_udp_octets_per_s: int = Field(
+        default=10 * 1024, ge=0, description="what the network of a stranger is sent by UDP: its senders may be forged"
+    )
+    untrusted_udp_burst_octets: int = Field(
+        default=64 * 1024, ge=0, description="what it may be sent at once after a pause"
+    )
+    limit_trusted: bool = Field(default=False, description="apply the limits to trusted hosts too")
+    requests_per_s: PerSecond = Field(default=1_000.0, description="requests of one stranger; twice that at once")
+    authentications_per_s: PerSecond = Field(default=20.0, description="proofs of one stranger; ten times that at once")
+    tcp_idle_s: Seconds = Field(default=10.0, description="how long a TCP connection may wait for its next request")
+    tcp_close_after_answer: bool = Field(
+        default=False, description="close after each answer, as the reference server does"
+    )
+    tcp_connections_per_address: int = Field(
+        default=256, ge=1, description="open connections of one address, TCP or HTTP each"
+    )
+    tcp_connections: int = Field(default=10_000, ge=1, description="open connections in all, TCP or HTTP each")
+    answer_cache_octets: int = Field(
+        default=256 * 1024 * 1024, ge=0, description="memory for finished answers; 0 = no cache"
+    )
 
 
 class AuthenticationConfig(_Section):
     """Administration: who rules the server and which proofs are taken."""
 
-    server_admins: tuple[ReferenceText, ...] = ()
-    home_only_admins: tuple[ReferenceText, ...] = ()
-    server_admin_full_access: bool = False
-    anonymous_full_access: bool = False
-    allow_prefix_admins: bool = True
-    allow_list: bool = True
-    weak_answers: bool = False
-    http_auth: Literal["loopback", "never"] = "loopback"
-    challenge_ttl_s: float = Field(default=30.0, gt=0, le=3_600)
-    session_idle_s: float = Field(default=900.0, gt=0, le=900)
-    session_life_s: float = Field(default=28_800.0, gt=0, le=28_800)
-    workers: int = Field(default=4, ge=1, le=64)
+    server_admins: tuple[ReferenceText, ...] = Field(
+        default=(), description="`index:handle` of who may home prefixes; index 0 = any key of the handle"
+    )
+    home_only_admins: tuple[ReferenceText, ...] = Field(
+        default=(), description="who may home prefixes and nothing else"
+    )
+    server_admin_full_access: bool = Field(default=False, description="server administrators may change every record")
+    anonymous_full_access: bool = Field(
+        default=False, description="anybody may change everything: for experiments only"
+    )
+    allow_prefix_admins: bool = Field(
+        default=True, description="HS_ADMIN values of a prefix's record give rights under it"
+    )
+    allow_list: bool = Field(default=True, description="answer list requests of those who have the right")
+    weak_answers: bool = Field(default=False, description="take MD5 and SHA-1 answers to challenges of our own")
+    http_auth: Literal["loopback", "never"] = Field(
+        default="loopback", description="where secrets are taken over plain HTTP; HTTPS always takes them"
+    )
+    challenge_ttl_s: Seconds = Field(default=30.0, le=3_600, description="how long a challenge may be answered")
+    session_idle_s: Seconds = Field(default=900.0, le=900, description="how long a session may go unused")
+    session_life_s: Seconds = Field(default=28_800.0, le=28_800, description="how long a session may live")
+    workers: int = Field(default=4, ge=1, le=64, description="proofs that are checked at once")
+
+
+class LogConfig(_Section):
+    """The log: one JSON object per line on standard error (docs/logs.md)."""
+
+    level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="the least that is written")
+    mask_clients: bool = Field(
+        default=False, description="write networks (/24, /56) in the place of clients' addresses"
+    )
 
 
 class NodeConfig(_Section):
     """One node."""
 
-    name: str = "idnode"
-    role: Literal["root", "top", "secondary", "enterprise", "recursive"] = "secondary"
-    prefixes: tuple[str, ...] = ()
-    description: str = "idnode"
+    name: str = Field(default="idnode", min_length=1, description="what the node is called in logs and ready files")
+    role: Literal["root", "top", "secondary", "enterprise", "recursive"] = Field(
+        default="secondary", description="its place in the tree"
+    )
+    prefixes: tuple[PrefixText, ...] = Field(
+        default=(), description="prefixes to answer for; homed at the start if need be"
+    )
+    description: str = Field(default="idnode", description="the description in the site record")
     listen: ListenConfig = ListenConfig()
     store: StoreConfig = StoreConfig()
     network: NetworkConfig = NetworkConfig()
     authentication: AuthenticationConfig = AuthenticationConfig()
-    key_file: Path | None = None
+    log: LogConfig = LogConfig()
+    key_file: Path | None = Field(
+        default=None,
+        description="the server's private key, made if absent; none = `server.key` beside the store's folder",
+    )

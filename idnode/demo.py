@@ -64,13 +64,18 @@ def homing_of(prefix: bytes) -> tuple[bytes, bytes]:
     return own, ROOT_HANDLE + b"/" + parent.upper() if dot else ROOT_HANDLE
 
 
+def home_prefix(registry: Registry, prefix: bytes, now: float) -> None:
+    """Answer for ``prefix`` and hold its prefix handle; nothing changes when that is so already."""
+    for homed in homing_of(prefix):
+        if homed not in registry.homed_prefixes():
+            _do(registry, OpCode.HOME_PREFIX, HandleRequest(homed), now)
+
+
 def seed_prefix(
     registry: Registry, prefix: bytes, administrator: Administrator, sites: Sequence[tuple[str, SiteInfo]], now: float
 ) -> None:
     """Home ``prefix`` and write its prefix handle: the sites (by type) and the administrators' group."""
-    for homed in homing_of(prefix):
-        if homed not in registry.homed_prefixes():
-            _do(registry, OpCode.HOME_PREFIX, HandleRequest(homed), now)
+    home_prefix(registry, prefix, now)
     values = [_admin_value(administrator.handle)]
     values += [HandleValue(SITE_INDEX + offset, kind, site.to_octets()) for offset, (kind, site) in enumerate(sites)]
     _do(registry, OpCode.CREATE_HANDLE, ValuesRequest(NA_START + prefix, tuple(values)), now, OpFlag.OWE)

@@ -120,7 +120,12 @@ class Node:
         self.challenges: ChallengeTable[Challenged] = ChallengeTable(
             self._numbers, adapters.rng.octets, ttl_s=config.authentication.challenge_ttl_s
         )
-        self.sessions = SessionTable(self._numbers, on_end=lambda session: self.challenges.drop_session(session.id))
+        self.sessions = SessionTable(
+            self._numbers,
+            idle_s=config.authentication.session_idle_s,
+            life_s=config.authentication.session_life_s,
+            on_end=lambda session: self.challenges.drop_session(session.id),
+        )
         self.budgets = Budgets(_rates(config))
         self.proofs = Proofs(
             self.registry.values,

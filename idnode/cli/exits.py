@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from idnode.adapters.errors import AdapterError
 from idnode.client.errors import ClientError, NoAnswer, Refused
+from idnode.settings import SettingsWrong
 from idnode_protocol.codes import ResponseCode
 from idnode_protocol.errors import ProtocolError
 from idnode_registry.errors import RegistryError
@@ -67,6 +68,8 @@ def errors_as_lines() -> Iterator[None]:
     try:
         yield
     except (ClientError, RegistryError, AdapterError, ProtocolError, OSError, ValueError) as wrong:
+        if isinstance(wrong, SettingsWrong):
+            fail("\nidnode: ".join(wrong.problems), Exit.USAGE)
         if isinstance(wrong, ValidationError):
             first = wrong.errors()[0]
             fail(f"setting {'.'.join(map(str, first['loc']))}: {first['msg']}", Exit.USAGE)

@@ -4,23 +4,22 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from importlib.metadata import entry_points
-from typing import Final
+from importlib.metadata import entry_points, version
+from typing import Annotated, Final
 
 import typer
 
-from idnode.cli import local, running, talking
+from idnode.cli import configuring, local, running, serving, talking
 
 app = typer.Typer(
     name="idnode",
-    help="An industrial-identifier secondary node on a laptop.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     add_completion=False,
 )
 COMMANDS: Final[dict[str, Callable[..., None]]] = {
     "up": running.up,
-    "serve": running.serve,
+    "serve": serving.serve,
     "resolve": talking.resolve,
     "create": talking.create,
     "update": talking.update,
@@ -33,6 +32,22 @@ COMMANDS: Final[dict[str, Callable[..., None]]] = {
 for name, command in COMMANDS.items():
     app.command(name)(command)
 app.add_typer(local.key, name="key")
+app.add_typer(configuring.config, name="config")
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"idnode {version('idnode')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    is_version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and end.")
+    ] = False,
+) -> None:
+    """An industrial-identifier secondary node on a laptop."""
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""``up`` and ``serve``: a node in the foreground."""
+"""``up``: a demo node in the foreground, and what every command that runs a node shares."""
 
 from __future__ import annotations
 
@@ -6,14 +6,13 @@ import asyncio
 import json
 import signal
 import sys
-import tomllib
 from pathlib import Path
 from typing import Annotated, Final
 
 import typer
 
 from idnode.adapters import Adapters, real_adapters
-from idnode.cli.exits import Exit, errors_as_lines, fail
+from idnode.cli.exits import Exit, errors_as_lines
 from idnode.config import AuthenticationConfig, ListenConfig, NetworkConfig, NodeConfig, StoreConfig
 from idnode.demo import seed_administrator, seed_prefix
 from idnode.keeping import AdminKeys, load_administrator, load_key, write_client_config
@@ -182,33 +181,5 @@ def up(
         code = run(
             _up(Demo(adapters, config, data, client_config), ready_file, self_check=self_check, exit_after=exit_after)
         )
-        adapters.close()
-    raise typer.Exit(code)
-
-
-async def _serve(config: NodeConfig, adapters: Adapters) -> int:
-    folder = config.store.folder
-    key_file = config.key_file or (folder.parent / "server.key" if folder is not None else None)
-    if key_file is None:
-        fail("serve needs store.folder or key_file: a server keeps its key", Exit.USAGE)
-    async with Node(config, adapters, load_key(adapters, key_file)) as node:
-        event = stop_event()
-        addresses = ", ".join(map(str, (*node.udp_addresses, *node.http_addresses)))
-        print(f"idnode serves {len(node.registry.homed_prefixes())} prefixes on {addresses}", flush=True)
-        await event.wait()
-    return int(Exit.OK)
-
-
-def serve(
-    config: Annotated[Path, typer.Argument(help="A TOML file; see docs/configuration.md.")],
-) -> None:
-    """Run one node from a configuration file."""
-    with errors_as_lines():
-        adapters = real_adapters()
-        try:
-            parsed = tomllib.loads(adapters.disk.read(config).decode("utf-8"))
-        except tomllib.TOMLDecodeError as wrong:
-            fail(f"{config}: {wrong}", Exit.USAGE)
-        code = run(_serve(NodeConfig.model_validate(parsed), adapters))
         adapters.close()
     raise typer.Exit(code)

@@ -218,10 +218,15 @@ class SessionTable:
         *,
         sessions_max: int = SESSIONS_MAX,
         per_source_max: int = SESSIONS_PER_SOURCE_MAX,
+        idle_s: float = IDLE_S_MAX,
+        life_s: float = LIFE_S_MAX,
         on_end: Callable[[Session], None] | None = None,
     ) -> None:
-        """``on_end`` hears of every session that ends, whatever the reason (its challenges end with it)."""
+        """``idle_s`` and ``life_s`` shorten what a session may last, seconds; a client may ask for less idleness still.
+
+        ``on_end`` hears of every session that ends, whatever the reason (its challenges end with it)."""
         self._numbers = numbers
+        self._idle_s, self._life_s = min(idle_s, IDLE_S_MAX), min(life_s, LIFE_S_MAX)
         self._sessions_max = sessions_max
         self._per_source_max = per_source_max
         self._on_end = on_end
@@ -254,10 +259,14 @@ class SessionTable:
     def get(self, number: int, now: float) -> Session | None:
         """The live session of a number; None when unknown or over. Does not count as use: see :meth:`touch`."""
         session = self._anonymous.get(number) or self._authenticated.get(number)
-        if session is not None and session.is_over(now):
+        if session is not None and self._is_over(session, now):
             self.drop(number)
             return None
         return session
+
+    def _is_over(self, session: Session, now: float) -> bool:
+        idle, life = now - session.last_used_at, now - session.opened_at
+        return session.is_over(now) or idle >= self._idle_s or life >= self._life_s
 
     def touch(self, session: Session, now: float) -> None:
         """The session was used by its owner: call it after :meth:`Session.check` or a proof, never before.
@@ -285,7 +294,7 @@ class SessionTable:
 
     def expire(self, now: float) -> int:
         """End every session that is over; returns how many. It looks at each: call it at set-up, or each second."""
-        over = [s.id for s in (*self._anonymous.values(), *self._authenticated.values()) if s.is_over(now)]
+        over = [s.id for s in (*self._anonymous.values(), *self._authenticated.values()) if self._is_over(s, now)]
         for number in over:
             self.drop(number)
         return len(over)
