@@ -147,6 +147,11 @@ class NodeConfig(_Section):
         default=(), description="prefixes to answer for; homed at the start if need be"
     )
     description: str = Field(default="idnode", description="the description in the site record")
+    site_file: Path | None = Field(
+        default=None,
+        description="the HS_SITE record of a site with several servers, JSON or octets; none = the node's own",
+    )
+    server_id: int = Field(default=1, ge=1, le=2**31 - 1, description="which server of its site the node is")
     listen: ListenConfig = ListenConfig()
     store: StoreConfig = StoreConfig()
     network: NetworkConfig = NetworkConfig()

@@ -42,7 +42,8 @@ class SeedRefused(Exception):
 
 
 def _do(registry: Registry, opcode: int, request: AnyRequest, now: float, flags: int = 0) -> None:
-    reply = registry.execute(Ask(opcode, request, REQUEST_FLAGS | flags), SYSTEM, now).result()
+    # DNR: what a node starts with is written here, whoever its parents name for derived prefixes.
+    reply = registry.execute(Ask(opcode, request, REQUEST_FLAGS | OpFlag.DNR | flags), SYSTEM, now).result()
     if not reply.is_success:
         text = getattr(reply.response, "text", "")
         raise SeedRefused(f"{request.handle.decode('utf-8', 'replace')}: code {reply.code} {text}")

@@ -29,6 +29,7 @@ from idnode_protocol.responses import ErrorResponse, ListResponse, encode_respon
 from idnode_protocol.versions import V2_7, V2_8, older
 from idnode_registry.ask import ANONYMOUS, Ask, Reply
 from idnode_registry.crypto import DecryptionFailed, Signer, sign_message
+from idnode_registry.referrals import wants_recursion
 from idnode_registry.registry import Plan, Registry
 from idnode_registry.sessions import Session, SessionTable
 
@@ -79,8 +80,11 @@ class NativeEngine:
             request = decode_request(OpCode.RESOLUTION, message.body, message.envelope.version)
         except RemoteError:
             return None
-        decided = self._registry.answer(Ask(OpCode.RESOLUTION, request, message.header.flags), ANONYMOUS, now)
+        ask = Ask(OpCode.RESOLUTION, request, message.header.flags, message.envelope.answered_version)
+        decided = self._registry.answer(ask, ANONYMOUS, now)
         if isinstance(decided, Plan) or decided.code == ResponseCode.AUTHENTICATION_NEEDED:
+            return None
+        if wants_recursion(ask, decided):
             return None
         response = respond(message, message, decided, self._site(), now)
         return self._registry.fold(with_slash(request.handle)), response.to_octets()
@@ -108,7 +112,7 @@ class NativeEngine:
             return self._refuse(octets, ResponseCode.OPERATION_NOT_SUPPORTED, str(unsupported), now)
         except RemoteError as wrong:
             return self._refuse(octets, ResponseCode.PROTOCOL_ERROR, str(wrong), now)
-        ask = Ask(message.header.opcode, request, message.header.flags)
+        ask = Ask(message.header.opcode, request, message.header.flags, message.envelope.answered_version)
         exchange = Exchange(source, ask, now, message=message, original=message, session=session)
         reply = await self._chain(exchange)
         return await self._encode(exchange, message, reply)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import ssl
 from types import TracebackType
 from typing import Final
 
@@ -18,6 +19,7 @@ from idnode.adapters.net import Address, StreamServer
 from idnode.answer_cache import AnswerCache
 from idnode.chain import build_chain
 from idnode.config import NodeConfig
+from idnode.country.keys import refuse_test_key
 from idnode.exchange import Challenged, Exchange
 from idnode.heads import HeadKeeper
 from idnode.links.authentication import AuthenticationLink
@@ -28,10 +30,10 @@ from idnode.metrics import Metrics
 from idnode.native import NativeEngine
 from idnode.proofs import Proofs
 from idnode.responding import SiteFacts
-from idnode.servers.http_port import HttpPort
+from idnode.servers.http_port import HttpPort, make_tls_context
 from idnode.servers.tcp import TcpServer, TcpSettings
 from idnode.servers.udp import UdpServer, UdpSettings
-from idnode.site import Listening, site_of
+from idnode.site import Listening, read_site, site_of
 from idnode.source import LOCAL, Source, TrustedNetworks
 from idnode_protocol.handle import from_text
 from idnode_protocol.value import Reference
@@ -42,6 +44,7 @@ from idnode_registry.challenges import ChallengeTable, Numbers
 from idnode_registry.crypto import Signer
 from idnode_registry.engines.lmdb import LmdbStore
 from idnode_registry.engines.memory import MemoryStore
+from idnode_registry.place import NoSuchServer, Place
 from idnode_registry.registry import Change, Registry, RegistrySettings
 from idnode_registry.sessions import SessionTable
 from idnode_registry.store import Store
@@ -157,6 +160,7 @@ class Node:
         self.http_addresses: list[Address] = []
         self._streams: list[StreamServer] = []
         self._http: list[HttpPort] = []
+        self._tls: asyncio.Task[ssl.SSLContext | None] | None = None
 
     def _links(self) -> list[LimitsLink | MetricsLink | AuthenticationLink | OperationsLink]:
         """The chain, in the order a request meets it. Metrics stand first so that refusals are counted too."""
@@ -221,8 +225,10 @@ class Node:
         await self.stop()
 
     async def start(self) -> None:
-        """Listen on every address; raises ListenFailed, and then nothing is left open."""
+        """Listen on every address; raises ListenFailed or KeyRefused, and then nothing is left open."""
+        listen = self.config.listen
         try:
+            refuse_test_key(self.signer, filter(None, (*listen.addresses, listen.public_address)))
             listening = [await self._listen(address) for address in self.config.listen.addresses]
             await self._describe(listening)
         except BaseException:
@@ -258,6 +264,12 @@ class Node:
             http_port = port.address.port
         return Listening(host, udp_port, tcp_port, http_port)
 
+    async def tls_context(self) -> ssl.SSLContext | None:
+        """What HTTPS is served with, made when the first client asks for it; None when the key does not allow it."""
+        if self._tls is None:
+            self._tls = asyncio.get_running_loop().create_task(make_tls_context(self))
+        return await asyncio.shield(self._tls)
+
     async def _describe(self, listening: list[Listening]) -> None:
         """Make the site records; the serial grows whenever they change, across restarts too."""
         kinds = ["HS_SITE.6" if ":" in each.address else "HS_SITE" for each in listening]
@@ -269,13 +281,29 @@ class Node:
         site = self._site_of(listening[0], serial)
         if before is not None and before != site:
             site = self._site_of(listening[0], serial % 0x7FFF + 1)
+        sites = tuple((kind, self._site_of(each, site.serial)) for kind, each in zip(kinds, listening, strict=True))
+        if self.config.site_file is not None:
+            await self.join_site(read_site(self.adapters.disk, self.config.site_file), self.config.server_id)
+            return
         if before != site:
             await asyncio.wrap_future(self.store.put_meta(SITE_META, site.to_octets()))
+        self._take(site, sites, server_id=1)
+
+    async def join_site(self, site: SiteInfo, server_id: int) -> None:
+        """Be one of several servers of a site from now on: names that hash to another get 301 (docs/protocol.md §6).
+
+        Every server of the site takes the same record. Raises ValueError when it does not describe this node.
+        """
+        place = Place.of(site, server_id)
+        if site.servers[place.position].public_key != self.signer.public_key_octets:
+            raise NoSuchServer(f"server {server_id} of the site record has another key than this node")
+        await asyncio.wrap_future(self.store.put_meta(SITE_META, site.to_octets()))
+        self._take(site, (("HS_SITE", site),), server_id)
+
+    def _take(self, site: SiteInfo, sites: tuple[tuple[str, SiteInfo], ...], server_id: int) -> None:
+        self.registry.take_place(site, server_id)
         self._facts = SiteFacts(site.serial, site.is_primary)
-        self.sites = tuple(
-            (kind, self._site_of(each, site.serial)) for kind, each in zip(kinds, listening, strict=True)
-        )
-        self.registry.site = site
+        self.sites = sites
         self.cache.clear()
 
     def _site_of(self, listening: Listening, serial: int) -> SiteInfo:

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import NamedTuple
 
+from idnode.adapters.disk import Disk
+from idnode_protocol.errors import InvalidText, RemoteError
+from idnode_protocol.json_members import parse_json
+from idnode_protocol.json_site import site_from_json
 from idnode_protocol.values.address import address_from_text
 from idnode_protocol.values.site import Interface, InterfaceProtocol, InterfaceType, Server, SiteInfo
 
@@ -32,3 +37,14 @@ def site_of(listening: Listening, public_key: bytes, *, serial: int, description
     """The site record of a primary site with one server."""
     server = Server(1, address_from_text(listening.address), public_key, interfaces_of(listening, udp_admin=udp_admin))
     return SiteInfo(serial=serial, servers=(server,), attributes=(("desc", description),))
+
+
+def read_site(disk: Disk, path: Path) -> SiteInfo:
+    """The HS_SITE record in a file, as JSON (docs/protocol.md §7.3) or as octets. Raises ValueError, or OSError."""
+    octets = disk.read(path)
+    try:
+        if octets.lstrip().startswith(b"{"):
+            return site_from_json(parse_json(octets))
+        return SiteInfo.from_octets(octets)
+    except (InvalidText, RemoteError) as wrong:
+        raise ValueError(f"{path} holds no site record: {wrong}") from wrong

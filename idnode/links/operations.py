@@ -49,6 +49,9 @@ class OperationsLink:
     async def _verify_answer(self, exchange: Exchange) -> Reply:
         request = exchange.ask.request
         assert isinstance(request, VerifyRequest)
+        referred = self._registry.refer(exchange.ask)
+        if referred is not None:
+            return referred
         verdict = await self._proofs.verify_request(request, exchange.source)
         self._metrics.auth("verify", "ok" if verdict.is_valid else "refused")
         if verdict.code == ResponseCode.SERVER_BUSY:

@@ -13,6 +13,7 @@ from typing import Final
 from idnode_protocol.codes import REQUEST_FLAGS, OpFlag, ResponseCode
 from idnode_protocol.requests import AnyRequest
 from idnode_protocol.responses import AnyResponse, ErrorResponse
+from idnode_protocol.versions import CURRENT, Version
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,11 +41,15 @@ SYSTEM: Final = Caller(is_system=True)
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """One request: ``opcode`` and ``flags`` as on the wire (docs/protocol.md §3.3, §3.4) and its decoded body."""
+    """One request: ``opcode`` and ``flags`` as on the wire (docs/protocol.md §3.3, §3.4) and its decoded body.
+
+    ``version`` is the one the answer is written in: what the client suggested, at most our own.
+    """
 
     opcode: int
     request: AnyRequest
     flags: int = REQUEST_FLAGS
+    version: Version = CURRENT
 
     def has(self, flag: OpFlag) -> bool:
         return bool(self.flags & flag)

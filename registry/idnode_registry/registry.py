@@ -23,8 +23,10 @@ from idnode_registry.check import check_registry
 from idnode_registry.errors import AskingError, ReadingError, StoreClosed
 from idnode_registry.execution import Execution
 from idnode_registry.operations import decide
+from idnode_registry.place import Place
 from idnode_registry.plans import Change, Listener, Plan
 from idnode_registry.prefixes import HOMED_PREFIX, HomedPrefixes
+from idnode_registry.referrals import referral
 from idnode_registry.store import Problem, Store
 from idnode_registry.verify import Verdict, authenticate
 
@@ -69,9 +71,15 @@ class Registry:
         self.settings = settings or RegistrySettings()
         self.random = rng
         self.site = site
+        self.place: Place | None = None
         self.on_change = on_change
         self.homed = HomedPrefixes(store)
         self._folds_whole = store.case_mode == "fold-all"
+
+    def take_place(self, site: SiteInfo, server_id: int) -> None:
+        """Be that server of this site: other servers' names get 301. Raises :class:`NoSuchServer`, changing nothing."""
+        self.place = Place.of(site, server_id)
+        self.site = site
 
     def fold(self, name: bytes) -> bytes:
         """The name as this store compares it; the length never changes."""
@@ -112,6 +120,14 @@ class Registry:
         except (ReadingError, AskingError, RemoteError):
             # Never served and never written over; code 2 makes a client try another server of the site.
             return refusal(ResponseCode.ERROR, "the stored record is damaged and is not served")
+
+    def refer(self, ask: Ask) -> Reply | None:
+        """The referral of a request the node itself carries out (opcode 201), when its name is not stored here."""
+        name = self.fold(with_slash(ask.request.handle))
+        try:
+            return None if self.record(name) is not None else referral(self, ask, name)
+        except (ReadingError, AskingError, RemoteError):
+            return None  # the operation meets the same record and says so
 
     def execute(self, ask: Ask, caller: Caller, now: float) -> Future[Reply]:
         """Decide and write. The future holds a reply for whatever a client may cause and for a failing disk."""

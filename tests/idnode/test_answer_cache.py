@@ -19,7 +19,14 @@ from idnode_protocol.codes import OpCode, OpFlag
 from idnode_protocol.envelope import COMPRESSED, ENCRYPTED, TRUNCATED, Envelope
 from idnode_protocol.header import Header
 from idnode_protocol.message import build
-from idnode_protocol.requests import HandleRequest, ResolutionRequest, ValuesRequest, encode_request
+from idnode_protocol.requests import (
+    AnyRequest,
+    HandleRequest,
+    RemoveValuesRequest,
+    ResolutionRequest,
+    ValuesRequest,
+    encode_request,
+)
 from idnode_protocol.value import HandleValue
 from idnode_protocol.versions import CURRENT, Version
 from idnode_registry.ask import SYSTEM, Ask
@@ -214,6 +221,65 @@ def test_a_negative_answer_ends_with_the_creation() -> None:
         return codes
 
     assert run_simulated(main, seed=1) == [100, 100, 1]
+
+
+PARENT, DERIVED = b"0.NA/99.900", b"0.NA/99.900.1.2"
+DELEGATION = HandleValue(7, "HS_SERV.PREFIX", b"0.SERV/99")
+CHANGES: dict[str, tuple[int, AnyRequest, list[int]]] = {
+    "delegated": (OpCode.ADD_VALUES, ValuesRequest(PARENT, (DELEGATION,)), [100, 303]),
+    "no longer delegated": (OpCode.REMOVE_VALUES, RemoveValuesRequest(PARENT, (7,)), [303, 100]),
+    "delegated to somebody else": (
+        OpCode.MODIFY_VALUES,
+        ValuesRequest(PARENT, (HandleValue(7, "HS_SERV.PREFIX", b"0.SERV/98"),)),
+        [303, 303],
+    ),
+    "ancestor gone": (OpCode.DELETE_HANDLE, HandleRequest(PARENT), [303, 100]),
+    "registered here": (OpCode.CREATE_HANDLE, ValuesRequest(DERIVED.lower(), SMALL), [303, 1]),
+    "unhomed": (OpCode.UNHOME_PREFIX, HandleRequest(b"0.NA/0.NA/99"), [303, 301]),
+    "homed": (OpCode.HOME_PREFIX, HandleRequest(b"0.NA/0.NA/99"), [301, 303]),
+}
+"""What is done -> the code that the derived prefix gets before it and after it."""
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_referrals_and_refusals_are_kept_until_something_they_rest_on_changes(change: str) -> None:
+    async def main(adapters: SimulatedAdapters) -> tuple[list[list[bytes]], int]:
+        node, wire = await started(adapters, 1 << 20, SMALL)
+        opcode, request, _ = CHANGES[change]
+        flags = int(Header(1).flags | OpFlag.DNR)
+        if change != "delegated":
+            await node.ask(Ask(OpCode.ADD_VALUES, ValuesRequest(PARENT, (DELEGATION,))))
+        if change == "homed":
+            await node.ask(Ask(OpCode.UNHOME_PREFIX, request))
+        asked = message(body=encode_request(ResolutionRequest(DERIVED), CURRENT))
+        before = [await wire.exchange(node, asked) for _ in range(2)]
+        kept = len(node.cache.entries)
+        assert (await node.ask(Ask(opcode, request, flags))).is_success
+        after = [await wire.exchange(node, asked) for _ in range(2)]
+        await node.stop()
+        assert before[0] == before[1]
+        assert after[0] == after[1]
+        return [before[0], after[0]], kept
+
+    answered, kept = run_simulated(main, seed=1)
+    assert kept == 1
+    assert [int.from_bytes(datagrams[0][24:28], "big") for datagrams in answered] == CHANGES[change][2]
+    assert answered[0] != answered[1]
+
+
+def test_a_client_that_cannot_follow_a_referral_gets_the_general_path() -> None:
+    """Opcode 1 from before 2.10: whether somebody resolves on its behalf is decided behind the cache, each time."""
+
+    async def main(adapters: SimulatedAdapters) -> tuple[list[int], int]:
+        node, wire = await started(adapters, 1 << 20, SMALL)
+        await node.ask(Ask(OpCode.ADD_VALUES, ValuesRequest(PARENT, (DELEGATION,))))
+        envelope = Envelope(7, 0, version=Version(2, 9), suggested=Version(2, 9))
+        asked = message(envelope, body=encode_request(ResolutionRequest(DERIVED), CURRENT))
+        codes = [int.from_bytes((await wire.exchange(node, asked))[0][24:28], "big") for _ in range(2)]
+        await node.stop()
+        return codes, len(node.cache.entries)
+
+    assert run_simulated(main, seed=1) == ([303, 303], 0)
 
 
 def test_an_answer_looked_up_before_a_write_is_not_kept() -> None:

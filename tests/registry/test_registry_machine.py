@@ -16,21 +16,25 @@ from idnode.adapters.disk import RealDisk
 from idnode_protocol.codes import REQUEST_FLAGS, OpCode, OpFlag
 from idnode_protocol.octets import Reader
 from idnode_protocol.requests import HandleRequest, RemoveValuesRequest, ResolutionRequest, ValuesRequest
-from idnode_protocol.responses import ResolutionResponse
+from idnode_protocol.responses import ReferralResponse, ResolutionResponse
 from idnode_protocol.value import HandleValue, Reference
 from idnode_protocol.values.admin import AdminRecord
 from idnode_protocol.values.vlist import encode_vlist
+from idnode_protocol.versions import CURRENT, Version
 from idnode_registry.ask import ANONYMOUS, SYSTEM, Ask, Caller, Reply
 from idnode_registry.engines.lmdb import LmdbStore
 from idnode_registry.engines.memory import MemoryStore, deterministic_source
 from idnode_registry.registry import Registry, RegistrySettings
 from idnode_registry.store import Store
-from tests.registry.model.registry_model import Model
+from tests.registry.model.referral_model import ReferringModel
 
 RUNS: Final = {"test": 200, "fuzz": 2_000, "prove": 5_000}[os.environ.get("IDNODE_CAMPAIGN", "test")]
 STEPS: Final = 50
 OWNER, OTHER, GROUP = (b"99.900/ADMIN", 300), (b"99.900/Other", 7), (b"99.900/part-1", 200)
-HOT: Final = (b"99.900/a", b"99.900/A", b"99.900/part-1", b"99.900/Part-1", b"0.NA/99.900")
+HOT: Final = (
+    *(b"99.900/a", b"99.900/A", b"99.900/part-1", b"99.900/Part-1"),
+    *(b"0.NA/99.900", b"0.NA/99.900.1", b"0.na/99.900.1.x"),
+)
 """Where most steps happen, so that rules meet records that are worth ruling on."""
 NAMES: Final = (
     b"99.900/",
@@ -43,10 +47,16 @@ NAMES: Final = (
     b"99.900/\xff",
     b"0.NA/99.900",
     b"0.NA/99.900.1",
+    b"99.900.1",
     b"99.900",
     *(b"99.900/" + b"n" * size for size in (440, 441, 443, 504, 506, 758, 2_041, 2_042)),
     b"99.900/" + b"m" * 2_000 + b"1",
     b"99.900/" + b"m" * 2_000 + b"2",
+)
+REFERRING: Final = ("HS_SERV.PREFIX", "HS_NA_Delegate", "hs_site.prefix")
+LISTED: Final = (
+    *(b"0.NA/99.900", b"99.900", b"0.NA/99.901", b"0.NA/0.NA/99", b"0.NA/0.NA/99.900"),
+    *(b"0.NA/99.900.1", b"99.900.1.x"),
 )
 VERBS: Final = ("create",) * 4 + ("add", "modify", "remove", "delete", "resolve", "resolve", "list", "home")
 CALLERS: Final = ("system", None, None, OWNER, OWNER, OTHER, OTHER, (OWNER[0], 301), (b"99.900/other", 8))
@@ -67,20 +77,29 @@ class Pair:
     def __init__(self, store: Store, chance: random.Random) -> None:
         settings = RegistrySettings(server_admins=(Reference(*OWNER),))
         self.registry = Registry(store, settings, rng=chance.randbytes)
-        self.model = Model(True, [OWNER])
+        self.model = ReferringModel(True, [OWNER])
         self.chance = chance
         self.now = 1_000
+        self.version = CURRENT
         self.told: list[str] = []
 
     def ask(self, opcode: int, request: Any, who: Any, flags: int = REQUEST_FLAGS) -> Reply:
         caller = {"system": SYSTEM, None: ANONYMOUS}.get(who) or Caller(*who)
-        return self.registry.execute(Ask(opcode, request, flags), caller, float(self.now)).result(30)
+        return self.registry.execute(Ask(opcode, request, flags, self.version), caller, float(self.now)).result(30)
+
+    def some_flags(self) -> tuple[int, bool]:
+        """(flags, whether a write may be referred): DNR at times; a client older than 2.10 at times."""
+        is_asked_to_stay = self.chance.random() < 0.2
+        self.version = self.chance.choice((CURRENT, CURRENT, CURRENT, Version(2, 9)))
+        self.told[-1] += f" stay={is_asked_to_stay} {self.version}"
+        flags = REQUEST_FLAGS | (OpFlag.DNR if is_asked_to_stay else 0)
+        return int(flags), not is_asked_to_stay and self.version == CURRENT
 
     def some_values(self) -> list[tuple[int, tuple[str, Any, int]]]:
         """Values as the model has them: (index, (type, data, permissions))."""
         chance, made = self.chance, []
         for _ in range(chance.choice((0, 1, 1, 2, 2, 3))):
-            kind = chance.choice(("URL", "Url.x", "DESC", "HS_ADMIN", "HS_ADMIN", "HS_VLIST"))
+            kind = chance.choice(("URL", "Url.x", "DESC", "HS_ADMIN", "HS_ADMIN", "HS_VLIST", *REFERRING))
             usual = {"HS_ADMIN": 100, "HS_VLIST": 200}.get(kind, chance.choice((1, 2, 3)))
             index = usual if chance.random() < 0.85 else chance.choice((1, 2, 100, 200, 0))
             data: Any = chance.choice((b"", b"one", b"two"))
@@ -106,30 +125,39 @@ class Pair:
     def do_write(self, verb: str, who: Any, name: bytes) -> None:
         values = self.some_values()
         overwrites = verb in ("create", "add") and self.chance.random() < 0.4
-        flags = REQUEST_FLAGS | (OpFlag.OWE if overwrites else 0)
+        flags, refers = self.some_flags()
+        flags |= OpFlag.OWE if overwrites else 0
         self.told[-1] += f" {values} overwrite={overwrites}"
         if verb == "remove":
             indexes = [index for index, _ in values]
-            found = self.ask(OpCode.REMOVE_VALUES, RemoveValuesRequest(name, tuple(indexes)), who)
-            expected = self.model.write(verb, who, name, [(index, None) for index in indexes], self.now)
+            found = self.ask(OpCode.REMOVE_VALUES, RemoveValuesRequest(name, tuple(indexes)), who, int(flags))
+            removed = [(index, None) for index in indexes]
+            expected = self.model.write(verb, who, name, removed, self.now, refers=refers)
         else:
             opcode = {"create": OpCode.CREATE_HANDLE, "add": OpCode.ADD_VALUES, "modify": OpCode.MODIFY_VALUES}[verb]
             found = self.ask(opcode, ValuesRequest(name, tuple(map(to_value, values))), who, int(flags))
-            expected = self.model.write(verb, who, name, values, self.now, overwrites)
+            expected = self.model.write(verb, who, name, values, self.now, overwrites, refers)
         assert found.code == expected, (self.told[-1], found, expected)
 
     def do_delete(self, who: Any, name: bytes) -> None:
-        assert self.ask(OpCode.DELETE_HANDLE, HandleRequest(name), who).code == self.model.delete(who, name)
+        flags, refers = self.some_flags()
+        found = self.ask(OpCode.DELETE_HANDLE, HandleRequest(name), who, flags)
+        assert found.code == self.model.delete(who, name, refers)
 
     def do_resolve(self, who: Any, name: bytes) -> None:
         chance = self.chance
         indexes = tuple(chance.sample((1, 2, 3, 100), chance.choice((0, 0, 1, 2))))
         types = tuple(chance.sample(("URL", "URL.", "HS_ADMIN", "DESC"), chance.choice((0, 0, 1))))
         public = chance.random() < 0.6
-        flags = REQUEST_FLAGS if public else REQUEST_FLAGS & ~OpFlag.PO
+        flags, _ = self.some_flags()
+        flags = flags if public else flags & ~OpFlag.PO
         reply = self.ask(OpCode.RESOLUTION, ResolutionRequest(name, indexes, types), who, int(flags))
-        code, values = self.model.resolve(who, name, indexes, types, public)
+        code, values = self.model.resolve(who, name, indexes, types, public, not flags & OpFlag.DNR)
         assert reply.code == code, (self.told[-1], indexes, types, public, reply, code)
+        if code == 303:
+            told = self.model.told(self.model.key(name))
+            expected = [to_value((index, value[:3]), value[3]) for index, value in sorted(told.items())]
+            assert reply.response == ReferralResponse(b"", tuple(expected))
         if code == 1:
             assert reply.octets is not None
             response = ResolutionResponse.decode(Reader(reply.octets))
@@ -138,9 +166,10 @@ class Pair:
             assert response.handle == name
 
     def do_list(self, who: Any, name: bytes) -> None:
-        prefix = self.chance.choice((b"0.NA/99.900", b"99.900", b"0.NA/99.901", b"0.NA/0.NA/99", b"0.NA/0.NA/99.900"))
-        reply = self.ask(OpCode.LIST_HANDLES, HandleRequest(prefix), who)
-        code, names = self.model.names(who, prefix if b"/" in prefix else b"0.NA/" + prefix)
+        prefix = self.chance.choice(LISTED)
+        flags, refers = self.some_flags()
+        reply = self.ask(OpCode.LIST_HANDLES, HandleRequest(prefix), who, flags)
+        code, names = self.model.names(who, prefix if b"/" in prefix else b"0.NA/" + prefix, refers)
         assert reply.code == code, (prefix, who, reply, code)
         if code == 1:
             assert reply.pages is not None

@@ -19,9 +19,10 @@ from idnode_protocol.limits import (
 )
 from idnode_protocol.value import HandleValue, values_from_octets, values_to_octets
 from idnode_registry import format as record_format
-from idnode_registry.ask import Caller, Reply, refusal
+from idnode_registry.ask import Ask, Caller, Reply, refusal
 from idnode_registry.journal import Operation, appender
 from idnode_registry.plans import Change, Plan, has_namespace
+from idnode_registry.referrals import referral
 from idnode_registry.store import ABSENT, Batch
 
 if TYPE_CHECKING:
@@ -65,17 +66,24 @@ def look_up(registry: Registry, name: bytes) -> Target:
     return Target(name, folded, prefix, suffix, record, values)
 
 
-def not_here(registry: Registry, name: bytes) -> Reply | None:
-    """301 unless this server answers for the name."""
+def not_here(registry: Registry, caller: Caller, name: bytes) -> Reply | None:
+    """301 unless this server answers for the name.
+
+    The node itself may keep names of other servers of its site: prefix handles and keys that rights are read from.
+    """
     folded = registry.fold(with_slash(name))
+    place = registry.place
+    if place is not None and not caller.is_system and not place.holds(folded):
+        return refusal(ResponseCode.SERVER_NOT_RESPONSIBLE, place.refusal_text(folded))
     if registry.homed.covers(folded):
         return None
     prefix = to_text(prefix_handle(folded))
     return refusal(ResponseCode.SERVER_NOT_RESPONSIBLE, f"{prefix} is not homed on this server; ask the one it is at")
 
 
-def not_found() -> Reply:
-    return refusal(ResponseCode.HANDLE_NOT_FOUND)
+def not_stored(registry: Registry, ask: Ask, folded: bytes) -> Reply:
+    """What a request about a name gets that is not stored: where to ask (303), else 100."""
+    return referral(registry, ask, folded) or refusal(ResponseCode.HANDLE_NOT_FOUND)
 
 
 def bad_name(name: bytes) -> Reply | None:

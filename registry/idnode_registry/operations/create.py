@@ -23,6 +23,7 @@ from idnode_registry.operations.common import (
     write,
 )
 from idnode_registry.plans import Plan
+from idnode_registry.referrals import referral
 
 if TYPE_CHECKING:
     from idnode_registry.registry import Registry
@@ -36,7 +37,7 @@ def create(registry: Registry, ask: Ask, caller: Caller, now: float) -> Reply | 
     name = with_slash(request.handle)
     if is_minted:
         name += minted_suffix(registry.random(16))
-    refused = not_here(registry, name) or bad_name(name) or bad_values(request.values)
+    refused = not_here(registry, caller, name) or bad_name(name) or bad_values(request.values)
     if refused is not None:
         return refused
     target = look_up(registry, name)
@@ -47,7 +48,7 @@ def create(registry: Registry, ask: Ask, caller: Caller, now: float) -> Reply | 
     if is_replacing:
         refused = _may_not_replace(registry, caller, target, new)
     else:
-        refused = _may_not_create(registry, caller, target)
+        refused = referral(registry, ask, target.folded) or _may_not_create(registry, caller, target)
     if refused is not None:
         return refused
     flags = (OpFlag.OWE if is_replacing else 0) | (OpFlag.MNS if is_minted else 0)

@@ -9,7 +9,7 @@ from idnode_protocol.responses import EmptyResponse
 from idnode_registry.access import Authority, lacking
 from idnode_registry.ask import Ask, Caller, Reply
 from idnode_registry.journal import Operation
-from idnode_registry.operations.common import look_up, not_found, not_here, planned
+from idnode_registry.operations.common import look_up, not_here, not_stored, planned
 from idnode_registry.plans import Plan
 
 if TYPE_CHECKING:
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 
 def delete(registry: Registry, ask: Ask, caller: Caller, now: float) -> Reply | Plan:
     """The right stands on the handle itself, whatever RFC 3651 §3.2.1 says of the prefix."""
-    refused = not_here(registry, ask.request.handle)
+    refused = not_here(registry, caller, ask.request.handle)
     if refused is not None:
         return refused
     target = look_up(registry, ask.request.handle)
     if target.record is None:
-        return not_found()
+        return not_stored(registry, ask, target.folded)
     refused = lacking(registry, caller, Authority(target.folded, target.values), AdminPermission.DELETE_HANDLE)
     if refused is not None:
         return refused

@@ -12,6 +12,7 @@ from idnode_registry.access import lacking, list_authority
 from idnode_registry.ask import Ask, Caller, Reply, refusal
 from idnode_registry.format import handle_of
 from idnode_registry.prefixes import DERIVED_START
+from idnode_registry.referrals import referral
 from idnode_registry.store import Cursor, Store
 
 if TYPE_CHECKING:
@@ -27,13 +28,22 @@ def list_handles(registry: Registry, ask: Ask, caller: Caller, now: float) -> Re
         return refusal(ResponseCode.INVALID_HANDLE, "a list is asked of a prefix handle: 0.NA/<prefix>")
     is_derived = name.startswith(DERIVED_START)
     if name not in registry.homed and not (is_derived and ROOT_HANDLE in registry.homed):
-        return refusal(ResponseCode.SERVER_NOT_RESPONSIBLE, f"{to_text(name)} is not homed on this server")
+        return _elsewhere(registry, ask, name)
     prefix = name[len(DERIVED_START) if is_derived else len(NA_START) :]
     refused = lacking(registry, caller, list_authority(registry, NA_START + prefix), AdminPermission.LIST_HANDLES)
     if refused is not None:
         return refused
     names = derived_names(registry, prefix) if is_derived else names_under(registry.store, prefix)
     return Reply(ResponseCode.SUCCESS, pages=paged(names))
+
+
+def _elsewhere(registry: Registry, ask: Ask, name: bytes) -> Reply:
+    """Whoever holds a derived prefix knows who lists it; for every other name, 301."""
+    if not name.startswith(DERIVED_START) and registry.homed.covers(name) and registry.record(name) is None:
+        referred = referral(registry, ask, name)
+        if referred is not None:
+            return referred
+    return refusal(ResponseCode.SERVER_NOT_RESPONSIBLE, f"{to_text(name)} is not homed on this server")
 
 
 def names_under(store: Store, prefix: bytes) -> Iterator[bytes]:

@@ -12,7 +12,7 @@ from idnode_protocol.value import values_from_octets
 from idnode_registry.access import Authority, lacking
 from idnode_registry.ask import Ask, Caller, Reply, refusal
 from idnode_registry.format import iter_value_slices, select, value_list
-from idnode_registry.operations.common import not_found, not_here
+from idnode_registry.operations.common import not_here, not_stored
 
 if TYPE_CHECKING:
     from idnode_registry.registry import Registry
@@ -26,11 +26,12 @@ def resolve(registry: Registry, ask: Ask, caller: Caller, now: float) -> Reply:
     request = ask.request
     assert isinstance(request, ResolutionRequest)
     folded = registry.fold(with_slash(request.handle))
-    if not registry.homed.covers(folded):
-        return not_here(registry, folded) or not_found()
+    refused = not_here(registry, caller, folded)
+    if refused is not None:
+        return refused
     record = registry.store.get(*split(folded))
     if record is None:
-        return not_found()
+        return not_stored(registry, ask, folded)
     stored = value_list(record)
     types = [kind.encode("utf-8", "surrogatepass") for kind in request.types]
     public_only = ask.has(OpFlag.PO)

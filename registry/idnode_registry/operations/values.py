@@ -18,7 +18,7 @@ from idnode_protocol.value import HandleValue
 from idnode_registry.access import Authority, bits_of_change, lacking
 from idnode_registry.ask import Ask, Caller, Reply, refusal
 from idnode_registry.journal import Operation
-from idnode_registry.operations.common import bad_values, look_up, merged, not_found, not_here, write
+from idnode_registry.operations.common import bad_values, look_up, merged, not_here, not_stored, write
 from idnode_registry.plans import Plan
 
 if TYPE_CHECKING:
@@ -31,14 +31,14 @@ def add(registry: Registry, ask: Ask, caller: Caller, now: float) -> Reply | Pla
     """New values; with OWE those present are put in their place as by :func:`modify`, whose write bit is not asked."""
     request = ask.request
     assert isinstance(request, ValuesRequest)
-    refused = not_here(registry, request.handle) or bad_values(request.values)
+    refused = not_here(registry, caller, request.handle) or bad_values(request.values)
     if refused is not None:
         return refused
     if not request.values:
         return refusal(ResponseCode.INVALID_VALUE, "there is no value to add")
     target = look_up(registry, request.handle)
     if target.record is None:
-        return not_found()
+        return not_stored(registry, ask, target.folded)
     old = target.by_index
     present = [value.index for value in request.values if value.index in old]
     is_overwriting = ask.has(OpFlag.OWE)
@@ -57,12 +57,12 @@ def modify(registry: Registry, ask: Ask, caller: Caller, now: float) -> Reply | 
     """Values in the place of those with the same index; nothing is changed when one of them is not there."""
     request = ask.request
     assert isinstance(request, ValuesRequest)
-    refused = not_here(registry, request.handle) or bad_values(request.values)
+    refused = not_here(registry, caller, request.handle) or bad_values(request.values)
     if refused is not None:
         return refused
     target = look_up(registry, request.handle)
     if target.record is None:
-        return not_found()
+        return not_stored(registry, ask, target.folded)
     old = target.by_index
     touched = [old[value.index] for value in request.values if value.index in old]
     if not all(value.permissions & ValuePermission.ADMIN_WRITE for value in touched):
@@ -91,12 +91,12 @@ def remove(registry: Registry, ask: Ask, caller: Caller, now: float) -> Reply | 
     """Take values away, whatever their write bits; nothing is changed when one of them is not there."""
     request = ask.request
     assert isinstance(request, RemoveValuesRequest)
-    refused = not_here(registry, request.handle)
+    refused = not_here(registry, caller, request.handle)
     if refused is not None:
         return refused
     target = look_up(registry, request.handle)
     if target.record is None:
-        return not_found()
+        return not_stored(registry, ask, target.folded)
     old = target.by_index
     needed = _union(bits_of_change(old[index], None) for index in request.indexes if index in old)
     authority = Authority(target.folded, target.values)

@@ -17,9 +17,9 @@ class Model:
         self.homers, self.records, self.spelled, self.homed = homers, {}, {}, frozenset()
         self.key = lambda name: fold(name, folds_all)
     def elsewhere(self, key):
-        parts, is_prefix = key.split(b"."), key[:5] == b"0.NA/"
-        above = {b"0.NA/" + b".".join(parts[:depth]) for depth in range(2, len(parts)) if is_prefix}
+        above = {b"0.NA/" + key[:dot] for dot in range(5, len(key)) if key[dot] == 46 and key[:5] == b"0.NA/"}
         return 301 * (not ({b"0.NA/" + key.partition(b"/")[0]} | above) & self.homed)
+    def absent(self, key, refers, code=100): return 0 if key in self.records else code
     def refused(self, who, references):  # 0, or the code for whom neither a reference nor a group in it names
         for handle, index in references:
             group = self.records.get(self.key(handle), {}).get(index)
@@ -29,7 +29,7 @@ class Model:
     def lacks(self, who, key, *bits):
         admins = [value[1] for value in self.records.get(key, {}).values() if is_a(value)]
         return self.refused(who, [(h, i) for mask, h, i in admins if all(mask & bit == bit for bit in bits)])
-    def write(self, verb, who, name, values, now, overwrites=False):
+    def write(self, verb, who, name, values, now, overwrites=False, refers=True):
         key, new, old = self.key(name), dict(values), self.records.get(self.key(name), {})
         hit, missing = [i for i in new if i in old], not new.keys() <= old.keys()
         before = {"add": old if overwrites else {}, "modify": {**new, **old}}.get(verb, old)
@@ -45,7 +45,7 @@ class Model:
             whole = self.lacks(who, key, 512) and (self.lacks(who, key, 2) or creation)
             lacks = (lacks or any(bit & 512 for bit in bits)) and whole if key in self.records else creation
         bad = 0 if verb == "remove" else malformed(values, name if verb == "create" else b"")
-        bad = bad or 202 * (verb == "add" and not new) or 100 * (verb != "create" and key not in self.records)
+        bad = bad or 202 * (verb == "add" and not new) or self.absent(key, refers, 100 * (verb != "create"))
         taken, frozen = key in self.records and not overwrites, not all(old[i][2] & 4 for i in hit)
         early = 101 * (verb == "create" and taken) or 401 * (verb == "modify" and frozen)
         late = {"create": 0, "add": 201 * bool(hit and taken)}.get(verb, 200 * missing)
@@ -55,10 +55,10 @@ class Model:
             self.records[key] = {i: (*v[:3], since[i]) for i, v in after.items()}
             self.spelled.setdefault(key, name if b"/" in name else key)
         return code
-    def delete(self, who, name):
-        code = first(self.elsewhere(key := self.key(name)), 100 * (key not in self.records), self.lacks(who, key, 2))
+    def delete(self, who, name, refers=True):
+        code = first(self.elsewhere(key := self.key(name)), self.absent(key, refers), self.lacks(who, key, 2))
         return code if code != 1 else (self.spelled.pop(key), self.records.pop(key)) and 1
-    def resolve(self, who, name, indexes, types, public_only):
+    def resolve(self, who, name, indexes, types, public_only, refers=True):
         key, stored = self.key(name), self.records.get(self.key(name), {})
         starts = [i for i, v in stored.items() for t in types if (v[0].upper() + ".").startswith(t) and t[-1] == "."]
         wanted = {*starts, *(i for i, v in stored.items() if i in indexes or v[0].upper() in types)}
@@ -66,7 +66,7 @@ class Model:
         found = {i: v for i, v in stored.items() if i in wanted and (v[2] & 2 or not public_only)}
         rights = [v[2] & 10 for v in found.values()]
         lacks = 401 * (0 in rights) or (not all(bits & 2 for bits in rights) and self.lacks(who, key, 1024))
-        return first(self.elsewhere(key), 100 * (key not in self.records), 200 * (not found), lacks), found
+        return first(self.elsewhere(key), self.absent(key, refers), 200 * (not found), lacks), found
     def names(self, who, prefix):
         key, derived = fold(prefix, True), fold(prefix, True).startswith(b"0.NA/0.NA/")
         away = 301 * (not {key, b"0.NA/0.NA" if derived else key} & self.homed)
