@@ -266,7 +266,7 @@ class Node:
 
     async def tls_context(self) -> ssl.SSLContext | None:
         """What HTTPS is served with, made when the first client asks for it; None when the key does not allow it."""
-        if self._tls is None:
+        if self._tls is None or (self._tls.done() and self._tls.exception() is not None):
             self._tls = asyncio.get_running_loop().create_task(make_tls_context(self))
         return await asyncio.shield(self._tls)
 
@@ -324,6 +324,8 @@ class Node:
             server.close()
         for port in self._http:
             await port.close()
+        if self._tls is not None:
+            await asyncio.gather(self._tls, return_exceptions=True)
         await self._drain()
         self._udp.close()
         self._tcp.close_all()

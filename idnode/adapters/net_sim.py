@@ -21,6 +21,7 @@ from idnode.adapters.net import (
     DatagramChannel,
     Family,
     StreamServer,
+    TlsSource,
     UdpSocket,
     address_of,
     as_hosts,

@@ -1,7 +1,8 @@
 """RSA keys for simulated nodes, out of a pool that is published with the software.
 
 Making a key takes a tenth of a second and more; a country of eighty nodes would need half a minute. Since anybody has
-these keys, they protect nothing: a node takes them on loopback only (:func:`refuse_test_key`), and ``serve`` makes its own.
+these keys, they protect nothing: a node takes them on loopback only (:func:`refuse_test_key`), and ``serve`` makes its
+own.
 """
 
 from __future__ import annotations

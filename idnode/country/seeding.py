@@ -117,7 +117,12 @@ async def seed_administrator(registry: Registry, administrator: Administrator, n
 
 
 async def delegate(
-    registry: Registry, prefix: str, sites: Sites, administrators: Sequence[Administrator], now: float, topology: Topology
+    registry: Registry,
+    prefix: str,
+    sites: Sites,
+    administrators: Sequence[Administrator],
+    topology: Topology,
+    now: float,
 ) -> bool:
     """Write who answers for ``prefix`` into the registry above; returns whether anything changed."""
     holder, parent = topology.holder(prefix), topology.parent(prefix)

@@ -1,7 +1,7 @@
 """What a country consists of: the model of a topology file, TOML or JSON (docs/topology.md).
 
-Who delegates to whom is not written down, it follows from the prefixes: the record of ``0.NA/99.900.1001`` belongs to the
-node that holds the longest prefix above it, or to the root.
+Who delegates to whom is not written down, it follows from the prefixes: the record of ``0.NA/99.900.1001`` belongs to
+the node that holds the longest prefix above it, or to the root.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ class Topology(_Model):
 
     @property
     def demo(self) -> NodeSpec:
-        """The node shown first to people: the first secondary node, else the first that holds a prefix, else the root."""
+        """The node shown first to people: the first secondary node, else the first with a prefix, else the root."""
         holders = [node for node in self.nodes if node.role == "secondary"] or [n for n in self.nodes if n.prefixes]
         return (holders or [self.root])[0]
 
