@@ -1,7 +1,9 @@
 """The folder an unmodified Handle.Net client needs to use this node offline (docs/protocol.md §2.7).
 
-``java -Dnet.handle.configDir=DIR ...`` then resolves and administers the node's prefixes without the global registry:
-``bootstrap_handles`` makes this node the root, ``local_info.json`` names it for each of its prefixes.
+``java -Dnet.handle.configDir=DIR ...`` then resolves and administers the node's prefixes without the global registry.
+Of a node that stands alone, ``bootstrap_handles`` makes it the root and ``local_info.json`` names it for each of its
+prefixes. Of a node in a country, ``bootstrap_handles`` holds the country's root, and the client walks down from there;
+with ``resolver_site`` it asks that recursive node instead.
 """
 
 from __future__ import annotations
@@ -37,12 +39,17 @@ class ClientConfig:
     admin_key_index: int
     updated_ms: int
     """Now, milliseconds since 1970: a client that takes its root information for old asks the root for it unbidden."""
+    root: Mapping[str, Sequence[HandleValue]] | None = None
+    """The root's records to begin with; None = the node poses as the root."""
+    resolver_site: SiteInfo | None = None
+    """A recursive node to ask for everything."""
 
 
 def _bootstrap(config: ClientConfig) -> Mapping[str, object]:
     site = HandleValue(1, "HS_SITE", config.site.to_octets())
     key = HandleValue(301, "HS_PUBKEY", config.server_public_key)
-    records = {"0.0/0.0": (key,), to_text(ROOT_HANDLE): (site, key)}
+    own: Mapping[str, Sequence[HandleValue]] = {"0.0/0.0": (key,), to_text(ROOT_HANDLE): (site, key)}
+    records = own if config.root is None else config.root
     return {
         "lastUpdate": config.updated_ms,
         "handles": {
@@ -53,6 +60,8 @@ def _bootstrap(config: ClientConfig) -> Mapping[str, object]:
 
 
 def _local_info(config: ClientConfig) -> list[object]:
+    if config.root is not None:
+        return []
     names = [to_text(ROOT_HANDLE), *(f"0.NA/{prefix.upper()}" for prefix in config.prefixes)]
     return [{"nas": names, "site": site_to_json(config.site)}]
 
@@ -66,7 +75,7 @@ def client_config_files(config: ClientConfig) -> dict[str, tuple[bytes, int]]:
         "index_key": config.admin_key_index,
         "private_key_file": "admpriv.bin",
     }
-    return {
+    files = {
         "bootstrap_handles": (_json(_bootstrap(config)), PUBLIC_FILE_MODE),
         "local_info.json": (_json(_local_info(config)), PUBLIC_FILE_MODE),
         "siteinfo.json": (_json(site_to_json(config.site)), PUBLIC_FILE_MODE),
@@ -75,6 +84,9 @@ def client_config_files(config: ClientConfig) -> dict[str, tuple[bytes, int]]:
         "admpriv.bin": (KEY_FILE_PLAIN + config.admin_private_key, SECRET_FILE_MODE),
         "admin.json": (_json(admin), SECRET_FILE_MODE),
     }
+    if config.resolver_site is not None:
+        files["resolver_site"] = (_json(site_to_json(config.resolver_site)), PUBLIC_FILE_MODE)
+    return files
 
 
 def _json(value: object) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -12,6 +13,7 @@ from idnode.client_config import ClientConfig, client_config_files
 from idnode.demo import PUBLIC_KEY_INDEX, SECRET_KEY_INDEX, Administrator
 from idnode.node import Node
 from idnode_protocol.handle import from_text, to_text
+from idnode_protocol.value import HandleValue
 from idnode_registry.crypto import Signer
 from idnode_registry.errors import OpeningError
 from idnode_registry.keystore import read_private_key, write_private_key
@@ -50,9 +52,17 @@ class AdminKeys:
     signer: Signer
 
 
-def load_administrator(adapters: Adapters, folder: Path, handle: str) -> AdminKeys:
-    """The administrator kept in ``folder``, made and written if there is none."""
-    signer = load_key(adapters, folder / "admin.key")
+def load_administrator(adapters: Adapters, folder: Path | None, handle: str, drawn: Signer | None = None) -> AdminKeys:
+    """The administrator kept in ``folder``, made and written if there is none; without a folder only made.
+
+    ``drawn`` is the key of a simulated administrator, used unless the folder holds one.
+    """
+    if folder is None:
+        secret = adapters.rng.octets(SECRET_OCTETS).hex()
+        signer = drawn or Signer.generate()
+        return AdminKeys(Administrator(from_text(handle), secret.encode("utf-8"), signer.public_key_octets), signer)
+    path = folder / "admin.key"
+    signer = drawn if drawn is not None and not adapters.disk.exists(path) else load_key(adapters, path)
     path = folder / "admin.secret.json"
     if adapters.disk.exists(path):
         check_mode(adapters, path)
@@ -63,8 +73,17 @@ def load_administrator(adapters: Adapters, folder: Path, handle: str) -> AdminKe
     return AdminKeys(Administrator(from_text(handle), secret.encode("utf-8"), signer.public_key_octets), signer)
 
 
-def write_client_config(adapters: Adapters, folder: Path, node: Node, keys: AdminKeys, prefixes: list[str]) -> None:
-    """Write the folder for Handle.Net clients."""
+def write_client_config(
+    adapters: Adapters,
+    folder: Path,
+    node: Node,
+    keys: AdminKeys,
+    prefixes: list[str],
+    root: Mapping[str, Sequence[HandleValue]] | None = None,
+    *,
+    is_recursive: bool = False,
+) -> None:
+    """Write the folder for Handle.Net clients; ``root`` are the records of the country's root."""
     config = ClientConfig(
         site=node.site,
         prefixes=prefixes,
@@ -76,6 +95,8 @@ def write_client_config(adapters: Adapters, folder: Path, node: Node, keys: Admi
         admin_private_key=keys.signer.private_octets(),
         admin_public_key=keys.signer.public_key_octets,
         admin_key_index=PUBLIC_KEY_INDEX,
+        root=root,
+        resolver_site=node.site if is_recursive else None,
     )
     adapters.disk.makedirs(folder)
     for name, (octets, mode) in client_config_files(config).items():

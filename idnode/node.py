@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import ssl
 from importlib.metadata import version
 from types import TracebackType
 from typing import Final
@@ -19,6 +20,7 @@ from idnode.adapters.net import Address, StreamServer
 from idnode.answer_cache import AnswerCache
 from idnode.chain import build_chain
 from idnode.config import NodeConfig
+from idnode.country.keys import refuse_test_key
 from idnode.exchange import Challenged, Exchange
 from idnode.heads import HeadKeeper
 from idnode.links.authentication import AuthenticationLink
@@ -31,7 +33,7 @@ from idnode.metrics import Metrics
 from idnode.native import NativeEngine
 from idnode.proofs import Proofs
 from idnode.responding import SiteFacts
-from idnode.servers.http_port import HttpPort
+from idnode.servers.http_port import HttpPort, make_tls_context
 from idnode.servers.tcp import TcpServer, TcpSettings
 from idnode.servers.udp import UdpServer, UdpSettings
 from idnode.site import Listening, read_site, site_of
@@ -165,6 +167,7 @@ class Node:
         self.http_addresses: list[Address] = []
         self._streams: list[StreamServer] = []
         self._http: list[HttpPort] = []
+        self._tls: asyncio.Task[ssl.SSLContext | None] | None = None
 
     def _links(self) -> list[MetricsLink | LogLink | LimitsLink | AuthenticationLink | OperationsLink]:
         """The chain, in the order a request meets it. Metrics stand first so that refusals are counted too."""
@@ -230,8 +233,10 @@ class Node:
         await self.stop()
 
     async def start(self) -> None:
-        """Listen on every address; raises ListenFailed, and then nothing is left open."""
+        """Listen on every address; raises ListenFailed or KeyRefused, and then nothing is left open."""
+        listen = self.config.listen
         try:
+            refuse_test_key(self.signer, filter(None, (*listen.addresses, listen.public_address)))
             listening = [await self._listen(address) for address in self.config.listen.addresses]
             await self._describe(listening)
         except BaseException:
@@ -279,6 +284,12 @@ class Node:
             self.http_addresses.append(port.address)
             http_port = port.address.port
         return Listening(host, udp_port, tcp_port, http_port)
+
+    async def tls_context(self) -> ssl.SSLContext | None:
+        """What HTTPS is served with, made when the first client asks for it; None when the key does not allow it."""
+        if self._tls is None or (self._tls.done() and self._tls.exception() is not None):
+            self._tls = asyncio.get_running_loop().create_task(make_tls_context(self))
+        return await asyncio.shield(self._tls)
 
     async def _describe(self, listening: list[Listening]) -> None:
         """Make the site records; the serial grows whenever they change, across restarts too."""
@@ -334,6 +345,8 @@ class Node:
             server.close()
         for port in self._http:
             await port.close()
+        if self._tls is not None:
+            await asyncio.gather(self._tls, return_exceptions=True)
         await self._drain()
         self._udp.close()
         self._tcp.close_all()

@@ -6,7 +6,7 @@ import asyncio
 import ipaddress
 import ssl
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal, Protocol, TypeVar, runtime_checkable
 
@@ -132,6 +132,10 @@ class DatagramChannel(Protocol):
         """Close; may be called twice."""
 
 
+TlsSource = Callable[[], Awaitable[ssl.SSLContext | None]]
+"""Gives the TLS context of a listener when it is first needed; None = this listener has no TLS after all."""
+
+
 @runtime_checkable
 class Net(Protocol):
     """All the network there is."""
@@ -146,9 +150,11 @@ class Net(Protocol):
         port: int,
         *,
         backlog: int = BACKLOG,
-        sniffed_tls: ssl.SSLContext | None = None,
+        sniffed_tls: TlsSource | None = None,
     ) -> StreamServer:
         """Listen on literal addresses, a socket each, all with the same port; 0 = any.
+
+        With ``sniffed_tls`` plain and TLS connections share the port; the context is asked for when TLS first comes.
 
         Raises ListenFailed, NotAnAddress.
         """

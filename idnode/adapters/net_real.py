@@ -27,6 +27,7 @@ from idnode.adapters.net import (
     AnyProtocol,
     DatagramChannel,
     StreamServer,
+    TlsSource,
     UdpSocket,
     address_of,
     as_hosts,
@@ -176,7 +177,7 @@ class RealNet:
         port: int,
         *,
         backlog: int = BACKLOG,
-        sniffed_tls: ssl.SSLContext | None = None,
+        sniffed_tls: TlsSource | None = None,
     ) -> StreamServer:
         if sniffed_tls is not None:
             sock = _bound_group([("tcp", as_hosts(host)[0])], port)[0]

@@ -21,6 +21,7 @@ from idnode.adapters.net import (
     DatagramChannel,
     Family,
     StreamServer,
+    TlsSource,
     UdpSocket,
     address_of,
     as_hosts,
@@ -192,7 +193,7 @@ class SimulatedNet:
         port: int,
         *,
         backlog: int = BACKLOG,
-        sniffed_tls: ssl.SSLContext | None = None,  # the simulated network has no TLS: everything stays plain
+        sniffed_tls: TlsSource | None = None,  # the simulated network has no TLS: everything stays plain
     ) -> StreamServer:
         addresses: list[Address] = []
         for one in as_hosts(host):

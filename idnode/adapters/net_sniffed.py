@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import socket
-import ssl
 from collections import Counter
 from collections.abc import Callable
 from functools import partial
 from typing import Final
 
-from idnode.adapters.net import Address
+from idnode.adapters.net import Address, TlsSource
 
 TLS_RECORD: Final = b"\x16"
 FIRST_OCTET_S: Final = 5.0
@@ -28,13 +27,13 @@ class SniffedServer:
         sock: socket.socket,
         address: Address,
         factory: Callable[[], asyncio.BaseProtocol],
-        context: ssl.SSLContext,
+        tls: TlsSource,
         backlog: int,
     ) -> None:
         self._sock = sock
         self._address = address
         self._factory = factory
-        self._context = context
+        self._tls = tls
         self._tasks: set[asyncio.Task[None]] = set()
         self._silent: Counter[str] = Counter()
         self._loop = asyncio.get_running_loop()
@@ -79,7 +78,10 @@ class SniffedServer:
             if not first:
                 connection.close()
                 return
-            tls = self._context if first == TLS_RECORD else None
+            tls = await self._tls() if first == TLS_RECORD else None
+            if first == TLS_RECORD and tls is None:
+                connection.close()  # TLS is spoken to a listener that has none
+                return
             await self._loop.connect_accepted_socket(
                 self._factory, connection, ssl=tls, ssl_handshake_timeout=FIRST_OCTET_S if tls else None
             )

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 DRAIN_S: Final = 5.0
 
 
-async def tls_context(node: Node) -> ssl.SSLContext | None:
+async def make_tls_context(node: Node) -> ssl.SSLContext | None:
     """TLS 1.2 and later over the node's own key, as reference clients check it; None for DSA keys."""
     try:
         identity = self_signed_certificate(node.signer, node.adapters.clock.now())
@@ -62,7 +62,7 @@ class HttpPort:
         )
         factory = connections.factory(runner.server)
         try:
-            server = await node.adapters.net.listen_stream(factory, host, port, sniffed_tls=await tls_context(node))
+            server = await node.adapters.net.listen_stream(factory, host, port, sniffed_tls=node.tls_context)
         except BaseException:
             await runner.cleanup()
             raise
