@@ -77,7 +77,7 @@ def faults_of(text: str, events: int) -> list[str]:
     return found
 
 
-@pytest.mark.parametrize("text", HOSTILE)
+@pytest.mark.parametrize("text", HOSTILE, ids=ascii)
 def test_one_event_is_one_line_whatever_a_stranger_wrote(tape: Tape, text: str) -> None:
     tape.log.auth_failure(Source("tcp", "192.0.2.7"), "HS_SECKEY", text, 403)
     tape.log.write("damaged-record", handle=text.encode("utf-8", "surrogatepass"))
