@@ -75,10 +75,11 @@ class NativeEngine:
         self._workers = workers
         self._signing = asyncio.Semaphore(SIGNATURES_AT_ONCE)
 
-    def plain(self, octets: bytes, now: float) -> tuple[bytes, bytes] | None:
+    def plain(self, octets: bytes, now: float) -> tuple[bytes | None, bytes] | None:
         """(folded name, response) for a request that :func:`idnode.answer_cache.may_be_cached` lets through.
 
-        None when it takes more than reading the registry; then :meth:`answer` does it.
+        The name is None when the answer must not be kept, because a template made it. None alone when it takes more
+        than reading the registry; then :meth:`answer` does it.
         """
         try:
             message = decode_message(octets)
@@ -92,7 +93,8 @@ class NativeEngine:
         if wants_recursion(ask, decided):
             return None
         response = respond(message, message, decided, self._site(), now)
-        return self._registry.fold(with_slash(request.handle)), response.to_octets()
+        name = self._registry.fold(with_slash(request.handle)) if decided.is_lasting else None
+        return name, response.to_octets()
 
     @staticmethod
     def too_large(first_datagram: bytes) -> bytes:

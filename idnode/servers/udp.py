@@ -206,7 +206,8 @@ class UdpServer:
             return False
         self._metrics.cache("misses")
         name, response = found
-        self._cache.put(request, name, response, epoch)
+        if name is not None:
+            self._cache.put(request, name, response, epoch)
         entry = entry_of(response)
         self._reply(request, peer, datagrams_of(entry, request, expiration_octets(now)), entry[4], answers)
         return True
