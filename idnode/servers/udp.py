@@ -208,8 +208,9 @@ class UdpServer:
             return False
         self._metrics.cache("misses")
         name, response, lives_s = found
-        expires = None if lives_s is None else self._monotonic() + lives_s
-        self._cache.put(request, name, response, epoch, expires)
+        if name is not None:
+            expires = None if lives_s is None else self._monotonic() + lives_s
+            self._cache.put(request, name, response, epoch, expires)
         entry = entry_of(response)
         self._reply(request, peer, datagrams_of(entry, request, expiration_octets(now)), entry[4], answers)
         return True
