@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import signal
 import sys
@@ -55,6 +56,12 @@ def stop_event() -> asyncio.Event:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop)
     return event
+
+
+def settle() -> None:
+    """What start-up made stays: the garbage collector need not walk it again, which stops the loop for 20 to 70 ms."""
+    gc.collect()
+    gc.freeze()
 
 
 def usable_addresses(adapters: Adapters) -> tuple[str, ...]:
@@ -137,6 +144,7 @@ async def _up(demo: Demo, ready_file: Path | None, *, self_check: bool, exit_aft
         async with Node(demo.config, adapters, signer) as node:
             event = stop_event()
             demo.seed(node, keys)
+            settle()
             if ready_file is not None:
                 entry = describe(node, demo.config.prefixes, demo.client_config, keys.administrator)
                 octets = json.dumps({"nodes": [entry]}, indent=1).encode("utf-8")
