@@ -149,7 +149,7 @@ class NodeConfig(_Section):
     description: str = Field(default="idnode", description="the description in the site record")
     site_file: Path | None = Field(
         default=None,
-        description="the HS_SITE record of a site with several servers, JSON or octets; none = the node's own",
+        description="the HS_SITE record (JSON or octets) of a site with several servers; none = described by the node",
     )
     server_id: int = Field(default=1, ge=1, le=2**31 - 1, description="which server of its site the node is")
     listen: ListenConfig = ListenConfig()

@@ -16,14 +16,14 @@ from idnode.settings import NONE, SECTIONS, SETTINGS, Loaded, Setting
 config = typer.Typer(help="Show settings and where they come from.", no_args_is_help=True)
 
 
-def _text(value: Any) -> str:
+def as_text(value: Any) -> str:
     """A value as --set and the environment take it."""
     if value is None:
         return NONE
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, tuple | list):
-        return ",".join(map(_text, value))
+        return ",".join(map(as_text, value))
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
@@ -58,7 +58,7 @@ def config_show(
         adapters = real_adapters()
         loaded = load_settings(context, adapters, file, pairs)
         adapters.close()
-        cells = [(each.name, _text(loaded.value(each.name)), loaded.origin(each.name)) for each in SETTINGS.values()]
+        cells = [(each.name, as_text(loaded.value(each.name)), loaded.origin(each.name)) for each in SETTINGS.values()]
         widths = [max(len(row[column]) for row in cells) for column in (0, 1)]
         text = "\n".join(f"{name:<{widths[0]}}  {value:<{widths[1]}}  {origin}" for name, value, origin in cells)
         show({"settings": [_row(each, loaded) for each in SETTINGS.values()]}, text, as_json=as_json)
@@ -81,7 +81,7 @@ def _section(name: str) -> list[str]:
         (
             f"`{each.name.rpartition('.')[2]}`",
             each.expected,
-            f"`{_text(each.default)}`",
+            f"`{as_text(each.default)}`",
             f"`{each.env}`",
             each.description,
         )

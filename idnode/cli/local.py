@@ -51,7 +51,7 @@ def key_show(
 
 def check(
     data: Annotated[Path, typer.Argument(help="The folder of --data, or a store.folder.")],
-    as_json: Annotated[bool, typer.Option("--json")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Inspect a store that no node is using: checksums, order, counters, journal, Merkle heads, records."""
     with errors_as_lines():

@@ -10,8 +10,10 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from itertools import islice
 from pathlib import Path
 from types import TracebackType
 from typing import Final
@@ -71,6 +73,7 @@ class Country:
         port_base: int | None = 0,
         habits: Habits | None = None,
         client_config: Path | None = None,
+        demo_prefixes: Sequence[str] = (),
     ) -> None:
         self._owns_adapters = adapters is None
         self.adapters = adapters or real_adapters()
@@ -79,6 +82,7 @@ class Country:
         self._habits = habits
         self._demo_client_config = client_config
         self._wanted = topology
+        self._demo_prefixes = tuple(demo_prefixes)
         self._private: Path | None = None
         self._nodes: dict[str, CountryNode] = {}
         self._states = StateStore(self.adapters, data)
@@ -148,10 +152,26 @@ class Country:
     @property
     def recursive(self) -> CountryNode:
         """The first recursive node. Raises :class:`TopologyWrong` when the country has none."""
-        found = next((each for each in self.nodes if each.role == "recursive"), None)
-        if found is None:
+        if self.recursive_or_none is None:
             raise TopologyWrong("this country has no recursive node")
-        return found
+        return self.recursive_or_none
+
+    @property
+    def recursive_or_none(self) -> CountryNode | None:
+        """The first recursive node, if there is one."""
+        return next((each for each in self.nodes if each.role == "recursive"), None)
+
+    def roles(self) -> dict[str, int]:
+        """How many nodes of each role there are."""
+        return dict(Counter(each.role for each in self.nodes))
+
+    def holders_to_check(self) -> tuple[CountryNode, ...]:
+        """The demo node, and an enterprise node below it if there is one."""
+        start = f"{self.demo.prefixes[0].upper()}."
+        below = (
+            each for each in self.nodes if each.role == "enterprise" and each.prefixes[0].upper().startswith(start)
+        )
+        return (self.demo, *islice(below, 1))
 
     # --- using it ------------------------------------------------------------------------------------------------
 
@@ -182,7 +202,7 @@ class Country:
             self._private = disk.temporary_folder("idnode-up-")
         else:
             disk.makedirs(self._data)
-        self.state = self._states.load(self._wanted, shipped_topology("minimal"))
+        self.state = self._states.load(self._wanted, shipped_topology("minimal"), self._demo_prefixes)
         if self._habits is None:
             self._habits = Habits(usable_addresses(self.adapters))
         for spec in self._in_order():
@@ -221,7 +241,7 @@ class Country:
     async def launch(self, spec: NodeSpec) -> CountryNode:
         """Start one node. It listens, but nobody is told of it yet."""
         folder = self.folder(spec.name)
-        self.adapters.disk.makedirs(folder)
+        self.adapters.disk.makedirs(folder, durable=self._data is not None)
         number = self.state.number(spec.name)
         seed = self.topology.seed
         key_file = folder / "server.key"
@@ -281,7 +301,7 @@ class Country:
         assert self._habits is not None
         if wanted.native and wanted.http:
             return wanted, False
-        last = self.state.ports.get(spec.name) if self._port_base is None else None
+        last = self.state.ports.get(spec.name)
         native, http = last or self.adapters.net.free_ports(2, self._habits.addresses)
         return Ports(wanted.native or native, wanted.http or http), not (wanted.native and wanted.http)
 

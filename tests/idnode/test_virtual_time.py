@@ -35,9 +35,9 @@ HOUR_S = 3_600.0
 
 
 @asynccontextmanager
-async def running(adapters: SimulatedAdapters) -> AsyncIterator[Node]:
-    config = NodeConfig(prefixes=("99.900",), listen=ListenConfig(addresses=("127.0.0.1",), http_port=None))
-    async with Node(config, adapters, SIGNER) as node:
+async def running(adapters: SimulatedAdapters, config: NodeConfig | None = None) -> AsyncIterator[Node]:
+    default = NodeConfig(prefixes=("99.900",), listen=ListenConfig(addresses=("127.0.0.1",), http_port=None))
+    async with Node(config or default, adapters, SIGNER) as node:
         administrator = Administrator(b"99.900/ADMIN", SECRET, SIGNER.public_key_octets)
         seed_prefix(node.registry, b"99.900", administrator, node.sites, adapters.clock.now())
         seed_administrator(node.registry, administrator, adapters.clock.now())
