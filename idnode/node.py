@@ -12,12 +12,12 @@ import asyncio
 import ipaddress
 import ssl
 from types import TracebackType
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from idnode.adapters import Adapters
 from idnode.adapters.net import Address, StreamServer
 from idnode.answer_cache import AnswerCache
-from idnode.chain import build_chain
+from idnode.chain import Link, build_chain
 from idnode.config import NodeConfig
 from idnode.country.keys import refuse_test_key
 from idnode.exchange import Challenged, Exchange
@@ -25,6 +25,7 @@ from idnode.heads import HeadKeeper
 from idnode.links.authentication import AuthenticationLink
 from idnode.links.limits import LimitsLink
 from idnode.links.metrics import MetricsLink
+from idnode.links.moving import MovingLink
 from idnode.links.operations import OperationsLink
 from idnode.metrics import Metrics
 from idnode.native import NativeEngine
@@ -45,9 +46,13 @@ from idnode_registry.crypto import Signer
 from idnode_registry.engines.lmdb import LmdbStore
 from idnode_registry.engines.memory import MemoryStore
 from idnode_registry.place import NoSuchServer, Place
+from idnode_registry.plans import Listener
 from idnode_registry.registry import Change, Registry, RegistrySettings
 from idnode_registry.sessions import SessionTable
 from idnode_registry.store import Store
+
+if TYPE_CHECKING:
+    from idnode.country.country import Country
 
 SITE_META: Final = b"site"
 DRAIN_S: Final = 10.0
@@ -139,6 +144,11 @@ class Node:
             allow_weak=config.authentication.weak_answers,
             limit_trusted=config.network.limit_trusted,
         )
+        self.moving = MovingLink()
+        self.watchers: list[Listener] = []
+        """Told of every commit after the node itself; short, never raise, may be called on the writer's thread."""
+        self.country: Country | None = None
+        """The country this node is part of, if any."""
         self._chain = build_chain(self._links())
         self.engine = NativeEngine(
             self.registry,
@@ -162,7 +172,7 @@ class Node:
         self._http: list[HttpPort] = []
         self._tls: asyncio.Task[ssl.SSLContext | None] | None = None
 
-    def _links(self) -> list[LimitsLink | MetricsLink | AuthenticationLink | OperationsLink]:
+    def _links(self) -> list[Link]:
         """The chain, in the order a request meets it. Metrics stand first so that refusals are counted too."""
         clock, network = self.adapters.clock, self.config.network
         return [
@@ -175,6 +185,7 @@ class Node:
                 udp_admin=self.config.listen.udp_admin,
             ),
             AuthenticationLink(self.registry, self.challenges, self.sessions, self.proofs, self.metrics),
+            self.moving,
             OperationsLink(self.registry, self.sessions, self.proofs, self.adapters.rng.octets, self.metrics),
         ]
 
@@ -214,6 +225,8 @@ class Node:
             self.cache.clear()
         else:
             self.cache.drop(change)
+        for watcher in self.watchers:
+            watcher(change)
 
     async def __aenter__(self) -> Node:
         await self.start()
