@@ -17,7 +17,7 @@ putting in; :attr:`AnswerCache.epoch` is taken before the look-up, and an answer
 from __future__ import annotations
 
 import threading
-from typing import Final, NamedTuple
+from typing import Final
 
 from idnode_protocol.codes import OpFlag
 from idnode_protocol.fragments import split_message
@@ -31,15 +31,12 @@ ENTRY_OVERHEAD_OCTETS: Final = 600
 """What CPython spends on the dictionary slot, the tuple and its slices, measured with ``tracemalloc``."""
 
 
-class Entry(NamedTuple):
-    """A finished answer in slices; between them go request id, recursion count and expiration."""
+Entry = tuple[bytes, bytes, bytes, tuple[bytes, ...], int, int]
+"""A finished answer: three slices, between which go request id, recursion count and expiration; further datagrams;
+response code; octets.
 
-    start: bytes
-    middle: bytes
-    rest: bytes
-    further: tuple[bytes, ...]
-    code: int
-    octets: int
+A plain tuple of octets and numbers, because the garbage collector stops looking at those. It looks at instances of any
+class for ever: half a million answers would cost the event loop pauses of a fifth of a second."""
 
 
 def question_key(request: bytes) -> bytes:
@@ -67,16 +64,17 @@ def entry_of(response: bytes) -> Entry:
     first = datagrams[0]
     code = int.from_bytes(response[24:28], "big")
     octets = sum(map(len, datagrams)) + ENTRY_OVERHEAD_OCTETS
-    return Entry(first[:8], first[12:34], first[40:], tuple(datagrams[1:]), code, octets)
+    return first[:8], first[12:34], first[40:], tuple(datagrams[1:]), code, octets
 
 
 def datagrams_of(entry: Entry, request: bytes, expiration: bytes) -> list[bytes]:
     """The datagrams that answer ``request``. ``expiration`` is a zero octet and 4 octets of seconds since 1970."""
+    start, middle, rest, further, _, _ = entry
     request_id = request[8:12]
-    first = b"".join((entry.start, request_id, entry.middle, request[34:35], expiration, entry.rest))
-    if not entry.further:
+    first = b"".join((start, request_id, middle, request[34:35], expiration, rest))
+    if not further:
         return [first]
-    return [first, *(part[:8] + request_id + part[12:] for part in entry.further)]
+    return [first, *(part[:8] + request_id + part[12:] for part in further)]
 
 
 class AnswerCache:
@@ -94,7 +92,7 @@ class AnswerCache:
     def put(self, request: bytes, name: bytes, response: bytes, epoch: int) -> Entry | None:
         """Keep an answer. ``name`` is the folded handle, ``epoch`` the one before the look-up. None = not kept."""
         entry = entry_of(response)
-        size = entry.octets + 2 * len(request)
+        size = entry[-1] + 2 * len(request)
         if size > self._octets_max:
             return None
         key = question_key(request)

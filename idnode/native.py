@@ -7,6 +7,7 @@ chain of links. Neither raises for anything a peer can send.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from typing import Final
@@ -36,6 +37,9 @@ from idnode_registry.sessions import Session, SessionTable
 _ASK_BY_TCP: Final = ErrorResponse(b"too large for a datagram; ask by TCP")
 SIGNED_BY_SERVER: Final = frozenset({OpCode.SESSION_SETUP, OpCode.SESSION_KEY_EXCHANGE})
 """Responses to these are never MACed, the session is not there yet."""
+SIGNATURES_AT_ONCE: Final = 2
+"""One is made, one waits at the workers. More threads that sign contend with the event loop for the interpreter's
+lock: no more signatures, and pauses of a tenth of a second."""
 
 
 class _UndecodableSession(RemoteError):
@@ -69,6 +73,7 @@ class NativeEngine:
         self._now = clock
         self._rng = rng
         self._workers = workers
+        self._signing = asyncio.Semaphore(SIGNATURES_AT_ONCE)
 
     def plain(self, octets: bytes, now: float) -> tuple[bytes, bytes] | None:
         """(folded name, response) for a request that :func:`idnode.answer_cache.may_be_cached` lets through.
@@ -178,7 +183,8 @@ class NativeEngine:
             return message
         if session is not None and message.header.opcode not in SIGNED_BY_SERVER:
             return session.seal(message)
-        return await self._workers(sign_message, message, self._signer)
+        async with self._signing:
+            return await self._workers(sign_message, message, self._signer)
 
     @staticmethod
     def _must_encrypt(message: Message, reply: Reply) -> bool:

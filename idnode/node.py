@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import ssl
+from importlib.metadata import version
 from types import TracebackType
 from typing import TYPE_CHECKING, Final
 
@@ -24,9 +25,11 @@ from idnode.exchange import Challenged, Exchange
 from idnode.heads import HeadKeeper
 from idnode.links.authentication import AuthenticationLink
 from idnode.links.limits import LimitsLink
+from idnode.links.logging import LogLink
 from idnode.links.metrics import MetricsLink
 from idnode.links.moving import MovingLink
 from idnode.links.operations import OperationsLink
+from idnode.logs import NodeLog
 from idnode.metrics import Metrics
 from idnode.native import NativeEngine
 from idnode.proofs import Proofs
@@ -44,6 +47,7 @@ from idnode_registry.budgets import DEFAULT_RATES, Budgets, Rate, WorkClass
 from idnode_registry.challenges import ChallengeTable, Numbers
 from idnode_registry.crypto import Signer
 from idnode_registry.engines.lmdb import LmdbStore
+from idnode_registry.engines.lmdb_writer import has_space
 from idnode_registry.engines.memory import MemoryStore
 from idnode_registry.place import NoSuchServer, Place
 from idnode_registry.plans import Listener
@@ -114,6 +118,7 @@ class Node:
         self.adapters = adapters
         self.signer = signer
         self.metrics = Metrics()
+        self.log = NodeLog(adapters.clock.now, adapters.clock.monotonic, mask_clients=config.log.mask_clients)
         self.cache = AnswerCache(config.network.answer_cache_octets)
         self.trusted = TrustedNetworks(
             tuple(ipaddress.ip_network(text) for text in config.network.trusted), private=config.network.trust_private
@@ -143,6 +148,7 @@ class Node:
             workers=config.authentication.workers,
             allow_weak=config.authentication.weak_answers,
             limit_trusted=config.network.limit_trusted,
+            on_refused=self.log.auth_failure,
         )
         self.moving = MovingLink()
         self.watchers: list[Listener] = []
@@ -163,6 +169,7 @@ class Node:
         self._facts = SiteFacts(1, is_primary=True)
         self.sites: tuple[tuple[str, SiteInfo], ...] = ()
         self.is_running = False
+        self.has_started = False
         self._udp = self._udp_server()
         self._tcp = self._tcp_server()
         self.udp_addresses: list[Address] = []
@@ -177,6 +184,7 @@ class Node:
         clock, network = self.adapters.clock, self.config.network
         return [
             MetricsLink(self.metrics, clock.monotonic),
+            LogLink(self.log, self.metrics, self.store),
             LimitsLink(
                 self.budgets,
                 self.metrics,
@@ -248,7 +256,20 @@ class Node:
             await self.stop()
             raise
         self._heads.start()
-        self.is_running = True
+        self.is_running = self.has_started = True
+        self._tell_start()
+
+    def _tell_start(self) -> None:
+        config = self.config
+        kind = "memory" if isinstance(self.store, MemoryStore) else "disk"
+        self.log.write("start", name=config.name, role=config.role, version=version("idnode"), store=kind)
+        for transport, addresses in (
+            ("udp", self.udp_addresses),
+            ("tcp", self.tcp_addresses),
+            ("http", self.http_addresses),
+        ):
+            for address in addresses:
+                self.log.write("listen", transport=transport, address=str(address))
 
     async def _listen(self, host: str) -> Listening:
         """Sockets of one address. UDP and TCP share a number when both may choose freely."""
@@ -332,7 +353,7 @@ class Node:
 
     async def stop(self) -> None:
         """Stop listening, let what is under way finish for at most 10 s, sign the journal, close the store."""
-        self.is_running = False
+        was_running, self.is_running = self.is_running, False
         for server in self._streams:
             server.close()
         for port in self._http:
@@ -345,6 +366,8 @@ class Node:
         await self._heads.stop()
         if self._owns_store:
             await self.adapters.run_blocking(self.store.close)
+        if was_running:
+            self.log.write("stop", name=self.config.name)
 
     async def _drain(self) -> None:
         tasks = self._udp.tasks | self._tcp.tasks
@@ -360,8 +383,10 @@ class Node:
         return await self._chain(Exchange(source, ask, self.adapters.clock.now(), caller))
 
     def readiness(self) -> list[str]:
-        """Why the node is not ready; empty = it is."""
-        reasons = [] if self.is_running else ["the node is starting or stopping"]
+        """Why the node should get no traffic, or no writes; empty = it is ready."""
+        reasons = [] if self.is_running else ["the node is stopping" if self.has_started else "the node is starting"]
         if self.store.read_only_reason is not None:
             reasons.append(f"the store is read-only: {self.store.read_only_reason}")
+        elif self.config.store.folder is not None and not has_space(self.adapters.disk, str(self.config.store.folder)):
+            reasons.append("the disk's reserve is reached: free some space")
         return reasons

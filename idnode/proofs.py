@@ -14,12 +14,16 @@ from idnode.adapters.workers import RunBlocking
 from idnode.source import Source
 from idnode_protocol.codes import ResponseCode
 from idnode_protocol.requests import ChallengeAnswerRequest, VerifyRequest
+from idnode_registry.ask import Caller
 from idnode_registry.budgets import Budgets, WorkClass
 from idnode_registry.verify import HeaderProof, ValuesOf, Verdict, authenticate, verify, verify_basic, verify_header
 
 WAITING_MAX: Final = 256
 """Proofs that may wait for a worker; beyond that the answer is "busy", which a client repeats."""
 BUSY: Final = Verdict(ResponseCode.SERVER_BUSY, reason="too many proofs are being checked; try again")
+
+OnRefused = Callable[[Source, str, str, int], None]
+"""Hears of each proof that does not fit: source, method, index:handle of who he says he is, response code."""
 
 T = TypeVar("T")
 
@@ -37,6 +41,7 @@ class Proofs:
         workers: int,
         allow_weak: bool,
         limit_trusted: bool,
+        on_refused: OnRefused | None = None,
     ) -> None:
         self._values_of = values_of
         self._budgets = budgets
@@ -46,6 +51,7 @@ class Proofs:
         self._waiting = 0
         self._allow_weak = allow_weak
         self._limit_trusted = limit_trusted
+        self._on_refused = on_refused
 
     async def challenge_answer(
         self, answer: ChallengeAnswerRequest, nonce: bytes, digest: bytes, source: Source
@@ -64,7 +70,8 @@ class Proofs:
                 allow_weak=self._allow_weak,
             )
 
-        return await self.run(work, source, BUSY)
+        verdict = await self.run(work, source, BUSY)
+        return self._heard(verdict, source, answer.auth_type, Caller(answer.user_handle, answer.user_index))
 
     async def verify_request(self, request: VerifyRequest, source: Source) -> Verdict:
         """A proof somebody else asked for (opcode 201); SHA-1 answers count there, see docs/protocol.md §5.7."""
@@ -78,7 +85,8 @@ class Proofs:
 
     async def basic(self, handle: bytes, index: int, secret: bytes, source: Source) -> Verdict:
         """HTTP Basic: the secret key itself."""
-        return await self.run(lambda: verify_basic(self._values_of, handle, index, secret), source, BUSY)
+        verdict = await self.run(lambda: verify_basic(self._values_of, handle, index, secret), source, BUSY)
+        return self._heard(verdict, source, "basic", Caller(handle, index))
 
     async def header(
         self, proof: HeaderProof, nonce: bytes, source: Source, *, is_verification: bool = False
@@ -88,7 +96,13 @@ class Proofs:
         def work() -> Verdict:
             return verify_header(self._values_of, proof, nonce, allow_weak=self._allow_weak or is_verification)
 
-        return await self.run(work, source, BUSY)
+        verdict = await self.run(work, source, BUSY)
+        return verdict if is_verification else self._heard(verdict, source, "http", Caller(proof.handle, proof.index))
+
+    def _heard(self, verdict: Verdict, source: Source, method: str, claimed: Caller) -> Verdict:
+        if self._on_refused is not None and not verdict.is_valid and verdict.code != ResponseCode.SERVER_BUSY:
+            self._on_refused(source, method, str(claimed), verdict.code)
+        return verdict
 
     async def run(self, work: Callable[[], T], source: Source, busy: T) -> T:
         """The result of ``work``, or ``busy`` when the source or the node has too much of it under way."""

@@ -84,8 +84,8 @@ class SelfCheck:
 
     async def _administer(self, step: str, count: int) -> int:
         admins: dict[str, AdminClient] = {}
-        for holder in self._holders:
-            resolver = Resolver(holder.native, adapters=self._adapters, transports=("tcp",))
+        resolvers = [Resolver(each.native, adapters=self._adapters, transports=("tcp",)) for each in self._holders]
+        for holder, resolver in zip(self._holders, resolvers, strict=True):
             secret = holder.keys.administrator.secret
             admins[holder.name] = AdminClient(resolver, holder.administrator, SECRET_KEY_INDEX, secret=secret)
 
@@ -96,7 +96,12 @@ class SelfCheck:
         async def remove(number: int) -> None:
             await admins[self._holder(number).name].delete(self._name(number))
 
-        return await self._each(step, register if step == "register" else remove, count)
+        try:
+            return await self._each(step, register if step == "register" else remove, count)
+        finally:
+            for admin, resolver in zip(admins.values(), resolvers, strict=True):
+                await admin.close()
+                await resolver.close()
 
     async def _resolve_all(self, way: str, transport: str, server: Servers, count: int) -> int:
         resolvers = {

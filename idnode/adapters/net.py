@@ -73,6 +73,10 @@ class UdpSocket(Protocol):
     def counters(self) -> UdpCounters:
         """What went through, and what did not."""
 
+    @property
+    def received_at(self) -> float:
+        """When the first datagram of the last batch reached this machine, seconds since 1970; 0 = nobody knows."""
+
     def fileno(self) -> int:
         """The file descriptor; -1 in a simulation and after closing."""
 
@@ -179,6 +183,7 @@ class BatchSocket(ABC):
     def __init__(self, address: Address) -> None:
         self.address = address
         self.counters = UdpCounters()
+        self.received_at = 0.0
         self._queued: list[Datagram] = []
 
     @abstractmethod

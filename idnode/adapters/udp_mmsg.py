@@ -28,6 +28,10 @@ from idnode.adapters.peers import IPV4_PEER_OCTETS, IPV6_PEER_OCTETS
 SEND_ARENA_OCTETS: Final = 128 * 1024
 """Two of the longest datagrams UDP can carry, or 64 of 2 KiB: a longer batch goes out in parts."""
 
+_SO_TIMESTAMPNS: Final = 35
+_STAMP_OCTETS: Final = 32  # struct cmsghdr (16 octets), struct timespec (16): of the first datagram only
+_STAMP: Final = struct.Struct("@qq")
+_NANO: Final = 1e-9
 _MSG_DONTWAIT: Final = 0x40
 _MSG_TRUNC: Final = 0x20  # asks recvmmsg for the true length of what it had to cut
 _TRY_AGAIN: Final = frozenset({errno.EAGAIN, errno.EWOULDBLOCK, errno.ENOBUFS, errno.ENOMEM})
@@ -97,6 +101,7 @@ class _Layout:
         self.arena = memoryview(arena).cast("B")
         self.names = memoryview(names).cast("B")
         self.vectors = memoryview(vectors).cast("B").cast("Q")
+        self.head = headers[0]
         self.lengths = memoryview(headers).cast("B").cast("I")[_Header.length.offset // 4 :: _HEADER_OCTETS // 4]
 
 
@@ -114,7 +119,19 @@ class MmsgUdpSocket(BatchSocket):
         self._name_octets = size = IPV4_PEER_OCTETS if address.family == "ipv4" else IPV6_PEER_OCTETS
         self._in = _Layout(BATCH * SLOT_OCTETS, SLOT_OCTETS, size)
         self._out = _Layout(SEND_ARENA_OCTETS, 0, size)
+        self._stamp = (ctypes.c_char * _STAMP_OCTETS)()
+        self._has_stamps = self._ask_for_stamps()
         self._places = [(i * SLOT_OCTETS, slice(i * size, (i + 1) * size)) for i in range(BATCH)]
+
+    def _ask_for_stamps(self) -> bool:
+        """The kernel notes when a datagram came, and tells it for the first of a batch, which is the oldest."""
+        try:
+            self._sock.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
+        except OSError:
+            return False
+        self._in.head.control = ctypes.addressof(self._stamp)
+        self._in.head.control_octets = _STAMP_OCTETS
+        return True
 
     def fileno(self) -> int:
         return self._fd
@@ -133,6 +150,8 @@ class MmsgUdpSocket(BatchSocket):
         count: int = self._recvmmsg(self._fd, memory.headers_at, BATCH, _MSG_DONTWAIT | _MSG_TRUNC, None)
         if count <= 0:
             return self._nothing_received()
+        if self._has_stamps:
+            self._read_stamp()
         lengths: list[int] = memory.lengths[:count].tolist()
         self.counters.received += count
         if max(lengths) > SLOT_OCTETS:
@@ -144,6 +163,15 @@ class MmsgUdpSocket(BatchSocket):
             (octets[start : start + length], names[place])
             for (start, place), length in zip(self._places, lengths, strict=False)
         ]
+
+    def _read_stamp(self) -> None:
+        head = self._in.head
+        if head.control_octets == _STAMP_OCTETS:
+            seconds, nanoseconds = _STAMP.unpack_from(self._stamp, _STAMP_OCTETS - _STAMP.size)
+            self.received_at = seconds + nanoseconds * _NANO
+        else:
+            self.received_at = 0.0
+            head.control_octets = _STAMP_OCTETS
 
     def _nothing_received(self) -> list[Datagram]:
         code = ctypes.get_errno()

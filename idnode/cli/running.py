@@ -11,10 +11,12 @@ from typing import Annotated, Final
 import typer
 
 from idnode.adapters import real_adapters
+from idnode.adapters.clock import RealClock
 from idnode.cli.exits import Exit, errors_as_lines
 from idnode.country.country import Country, usable_addresses
 from idnode.country.nodes import Habits
 from idnode.country.shipped import SHIPPED, find_topology
+from idnode.logs import configure
 from idnode.ready import write_ready_file
 from idnode.self_check import CheckReport, SelfCheck
 
@@ -31,8 +33,9 @@ def _loop_factory() -> type[asyncio.AbstractEventLoop] | None:
     return loop
 
 
-def run(main: object) -> int:
-    """Run a coroutine on the fastest loop there is; its result."""
+def run(main: object, log_level: str = "warning") -> int:
+    """Run a coroutine on the fastest loop there is, with the log on standard error; its result."""
+    configure(log_level, sys.stderr, RealClock().monotonic)
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         return int(runner.run(main))  # type: ignore[arg-type]
 

@@ -42,6 +42,6 @@ def serve(
         if check_config:
             print(f"the settings can be used; {len(loaded.origins)} of them differ from the defaults or repeat them")
         else:
-            code = run(_serve(loaded.config, adapters))
+            code = run(_serve(loaded.config, adapters), loaded.config.log.level)
         adapters.close()
     raise typer.Exit(code)

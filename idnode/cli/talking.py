@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Awaitable, Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -30,6 +31,10 @@ Admin = Annotated[str | None, typer.Option(envvar="IDNODE_ADMIN", help="index:ha
 SecretFile = Annotated[Path | None, typer.Option(help="File that holds the secret key of --admin.")]
 KeyFile = Annotated[Path | None, typer.Option(help="Private key file of --admin.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+AdminServer = Annotated[
+    str | None, typer.Option(envvar="IDNODE_SERVER", help="host:port, or an http:// address; else of --config-dir.")
+]
+Session = Annotated[bool, typer.Option(help="Prove once in a session; without it each request, and all in clear.")]
 DEFAULT_SERVER = "127.0.0.1:2641"
 
 
@@ -47,33 +52,48 @@ def parse_values(pairs: list[str], values: list[str]) -> list[HandleValue]:
     return made
 
 
+def _administrator(
+    server: str | None,
+    config_dir: Path | None,
+    admin: str | None,
+    secret_file: Path | None,
+    key_file: Path | None,
+    *,
+    session: bool,
+) -> tuple[Resolver | None, Administrator]:
+    """The administrator the options name, and the resolver to close after it."""
+    if admin is None:
+        if config_dir is None:
+            raise ValueError("who are you? give --config-dir, or --admin with --secret-file or --key-file")
+        return None, Administrator.open(config_dir, server=server, session=session)
+    who = parse_reference(admin)
+    resolver = Resolver(server or DEFAULT_SERVER)
+    disk = resolver.adapters.disk
+    secret = disk.read(secret_file).rstrip(b"\r\n") if secret_file is not None else None
+    signer = read_private_key(disk.read(key_file)) if key_file is not None and secret is None else None
+    if secret is None and signer is None:
+        raise ValueError("--admin needs --secret-file or --key-file")
+    return resolver, Administrator(
+        resolver, to_text(who.handle), who.index, secret=secret, signer=signer, session=session
+    )
+
+
 def with_admin(
-    server: str,
+    server: str | None,
     config_dir: Path | None,
     admin: str | None,
     secret_file: Path | None,
     key_file: Path | None,
     work: Callable[[Administrator], Awaitable[Any]],
+    *,
+    session: bool = True,
 ) -> Any:
     """Run ``work`` with an administrator of the server."""
 
     async def main() -> Any:
-        async with Resolver(server) as resolver:
-            disk = resolver.adapters.disk
-            if admin is not None:
-                who = parse_reference(admin)
-                if secret_file is not None:
-                    secret = disk.read(secret_file).rstrip(b"\r\n")
-                    return await work(Administrator(resolver, to_text(who.handle), who.index, secret=secret))
-                if key_file is not None:
-                    signer = read_private_key(disk.read(key_file))
-                    return await work(Administrator(resolver, to_text(who.handle), who.index, signer=signer))
-                raise ValueError("--admin needs --secret-file or --key-file")
-            if config_dir is None:
-                raise ValueError("who are you? give --config-dir, or --admin with --secret-file or --key-file")
-            known = json.loads(disk.read(config_dir / "admin.json"))
-            secret = str(known["secret"]).encode("utf-8")
-            return await work(Administrator(resolver, known["handle"], known["index_secret"], secret=secret))
+        resolver, who = _administrator(server, config_dir, admin, secret_file, key_file, session=session)
+        async with resolver or nullcontext(), who:
+            return await work(who)
 
     with errors_as_lines():
         return asyncio.run(main())
@@ -116,11 +136,12 @@ def create(
     overwrite: Annotated[bool, typer.Option(help="Replace the record if there is one.")] = False,
     mint: Annotated[bool, typer.Option(help="Let the server append a random suffix.")] = False,
     no_admin: Annotated[bool, typer.Option("--no-admin", help="Leave out the HS_ADMIN value under index 100.")] = False,
-    server: Server = DEFAULT_SERVER,
+    server: AdminServer = None,
     config_dir: ConfigDir = None,
     admin: Admin = None,
     secret_file: SecretFile = None,
     key_file: KeyFile = None,
+    session: Session = True,
     as_json: AsJson = False,
 ) -> None:
     """Register a handle."""
@@ -135,6 +156,7 @@ def create(
         lambda who: who.create(
             handle, values if no_admin else [*values, who.admin_value()], overwrite=overwrite, mint=mint
         ),
+        session=session,
     )
     show({"responseCode": 1, "handle": name}, f"created {name}", as_json=as_json)
 
@@ -145,11 +167,12 @@ def update(
     value: Annotated[list[str] | None, typer.Option(help="A value in JSON form; may be repeated.")] = None,
     add: Annotated[bool, typer.Option(help="Add; without it values of the same indexes are replaced.")] = False,
     remove: Annotated[list[int] | None, typer.Option(help="Remove this index; may be repeated.")] = None,
-    server: Server = DEFAULT_SERVER,
+    server: AdminServer = None,
     config_dir: ConfigDir = None,
     admin: Admin = None,
     secret_file: SecretFile = None,
     key_file: KeyFile = None,
+    session: Session = True,
     as_json: AsJson = False,
 ) -> None:
     """Add, replace or remove values of a handle."""
@@ -161,31 +184,33 @@ def update(
         values = parse_values(pairs or [], value or [])
         await (who.add(handle, values) if add else who.modify(handle, values))
 
-    with_admin(server, config_dir, admin, secret_file, key_file, work)
+    with_admin(server, config_dir, admin, secret_file, key_file, work, session=session)
     show({"responseCode": 1, "handle": handle}, f"updated {handle}", as_json=as_json)
 
 
 def delete(
     handle: str,
-    server: Server = DEFAULT_SERVER,
+    server: AdminServer = None,
     config_dir: ConfigDir = None,
     admin: Admin = None,
     secret_file: SecretFile = None,
     key_file: KeyFile = None,
+    session: Session = True,
     as_json: AsJson = False,
 ) -> None:
     """Delete a handle."""
-    with_admin(server, config_dir, admin, secret_file, key_file, lambda who: who.delete(handle))
+    with_admin(server, config_dir, admin, secret_file, key_file, lambda who: who.delete(handle), session=session)
     show({"responseCode": 1, "handle": handle}, f"deleted {handle}", as_json=as_json)
 
 
 def list_(
     prefix: str,
-    server: Server = DEFAULT_SERVER,
+    server: AdminServer = None,
     config_dir: ConfigDir = None,
     admin: Admin = None,
     secret_file: SecretFile = None,
     key_file: KeyFile = None,
+    session: Session = True,
     as_json: AsJson = False,
 ) -> None:
     """List the handles under a prefix."""
@@ -193,7 +218,7 @@ def list_(
     async def work(who: Administrator) -> list[str]:
         return [name async for name in who.list(prefix)]
 
-    names = with_admin(server, config_dir, admin, secret_file, key_file, work)
+    names = with_admin(server, config_dir, admin, secret_file, key_file, work, session=session)
     show({"responseCode": 1, "prefix": prefix, "handles": names}, "\n".join(names), as_json=as_json)
 
 

@@ -18,10 +18,10 @@ class Untrusted(ClientError):
 
 
 class Refused(ClientError):
-    """The server answered no; ``code`` is the response code (docs/protocol.md §3.5)."""
+    """The server answered no; ``code`` is the response code (docs/protocol.md §3.5), ``text`` the server's reason."""
 
     def __init__(self, code: int, text: str, subject: str) -> None:
-        self.code = code
+        self.code, self.text = code, text
         reason = f": {text}" if text else ""
         super().__init__(f"{subject}: {response_text(code)} (code {int(code)}){reason}")
 
@@ -32,6 +32,18 @@ class HandleNotFound(Refused):
 
 class ValuesNotFound(Refused):
     """The handle has no value of the kind asked for, or none the caller may see (code 200)."""
+
+
+class SessionLost(Refused):
+    """The server does not know the session (any more), or refused a message in it; a new one may be set up."""
+
+
+class NoSession(ClientError):
+    """The server sets up no session we can use; ``session=False`` (``--no-session``) proves each request by itself."""
+
+
+class ConfigUnusable(ClientError):
+    """A file of a client-config folder cannot be used; the message names it and says what is wrong."""
 
 
 def refused(code: int, text: str, subject: str) -> Refused:

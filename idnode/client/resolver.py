@@ -13,13 +13,14 @@ import aiohttp
 from idnode.adapters import Adapters, real_adapters
 from idnode.client.errors import ClientError, NoAnswer, Untrusted, refused
 from idnode.client.transports import HttpTransport, TcpTransport, Transport, UdpTransport
+from idnode.client.wire import CLEAR, Wire
 from idnode_protocol.codes import REQUEST_FLAGS, OpCode, OpFlag, ResponseCode
 from idnode_protocol.digest import RequestDigest
 from idnode_protocol.envelope import Envelope
 from idnode_protocol.errors import ProtocolError
 from idnode_protocol.handle import from_text
 from idnode_protocol.header import EXPIRATION_S, SERIAL_UNKNOWN, Header
-from idnode_protocol.message import Message, build, decode_message
+from idnode_protocol.message import Message, build
 from idnode_protocol.requests import AnyRequest, HandleRequest, ResolutionRequest, encode_request
 from idnode_protocol.responses import (
     AnyResponse,
@@ -124,7 +125,7 @@ class Resolver:
         header = Header(int(opcode), 0, flags, SERIAL_UNKNOWN, expiration=expiration)
         return build(envelope, header, encode_request(request, CURRENT))
 
-    async def ask(self, message: Message, transports: Sequence[str] | None = None) -> Answer:
+    async def ask(self, message: Message, transports: Sequence[str] | None = None, wire: Wire = CLEAR) -> Answer:
         """Send a request by the first way that answers; code 2 means try the next. Raises :class:`NoAnswer`."""
         failures: list[str] = []
         for kind in transports or self._wanted:
@@ -132,8 +133,8 @@ class Resolver:
             if transport is None:
                 continue
             try:
-                async for octets in transport.exchange(message.to_octets()):
-                    answer = self._checked(message, octets, transport.name)
+                async for octets in transport.exchange(wire.to_octets(message)):
+                    answer = self._checked(message, octets, transport.name, wire)
                     if answer.code != ResponseCode.ERROR:
                         return answer
                     failures.append(f"{transport.name}: {getattr(answer.response, 'text', '')}")
@@ -142,20 +143,19 @@ class Resolver:
                 failures.append(str(wrong))
         raise NoAnswer("; ".join(failures) or f"{self._server} offers none of {', '.join(self._wanted)}")
 
-    async def ask_many(self, message: Message, transports: Sequence[str]) -> AsyncIterator[Answer]:
+    async def ask_many(self, message: Message, transports: Sequence[str], wire: Wire = CLEAR) -> AsyncIterator[Answer]:
         """Every message of a list."""
         for kind in transports:
             transport = self._transport(kind)
             if transport is not None:
-                async for octets in transport.exchange(message.to_octets()):
-                    yield self._checked(message, octets, transport.name)
+                async for octets in transport.exchange(wire.to_octets(message)):
+                    yield self._checked(message, octets, transport.name, wire)
                 return
         raise NoAnswer(f"{self._server} offers none of {', '.join(transports)}")
 
-    def _checked(self, asked: Message, octets: bytes, transport: str) -> Answer:
+    def _checked(self, asked: Message, octets: bytes, transport: str, wire: Wire) -> Answer:
         try:
-            message = decode_message(octets)
-            return self.accept(asked, message, transport)
+            return self.accept(asked, wire.from_octets(octets), transport)
         except ProtocolError as wrong:
             raise Untrusted(f"{transport}: the answer cannot be used: {wrong}") from wrong
 

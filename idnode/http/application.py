@@ -7,21 +7,21 @@ resource's name is decoded octet by octet, ``+`` staying ``+``.
 from __future__ import annotations
 
 import ipaddress
-import traceback
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Final
 
-import structlog
 from aiohttp import web
 
 from idnode.http.authentication import challenge, identify
 from idnode.http.call import CORS, Call, CallRefused, decode_path, json_response, parse_query
 from idnode.http.hrls import ReverseLookup
-from idnode.http.operations import livez, metrics, readyz
+from idnode.http.operations import livez, metrics, readyz, startupz
+from idnode.http.page.human import human
 from idnode.http.rest.handles import handles
 from idnode.http.rest.others import http_sessions, prefixes, site, verifications
 from idnode.http.sessions import HttpSessions
 from idnode.http.tunnel import is_native, tunnel
+from idnode.links.logging import FAULT_TEXT
 from idnode.source import Source
 from idnode_protocol.codes import ResponseCode
 from idnode_protocol.errors import InvalidText
@@ -35,11 +35,7 @@ Face = Callable[[Call], Awaitable[web.Response]]
 READ: Final = frozenset({"GET", "HEAD"})
 ALL: Final = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE"})
 
-LOG_LINES_PER_S: Final = 10
-
-log = structlog.get_logger("idnode.http")
-
-OPERATIONS: Final[dict[str, Face]] = {"/livez": livez, "/readyz": readyz, "/startupz": readyz, "/metrics": metrics}
+OPERATIONS: Final[dict[str, Face]] = {"/livez": livez, "/readyz": readyz, "/startupz": startupz, "/metrics": metrics}
 
 
 class Application:
@@ -47,7 +43,6 @@ class Application:
 
     def __init__(self, node: Node) -> None:
         self._node = node
-        self._logged_from, self._logged = 0.0, 0
         self._sessions = HttpSessions(node.adapters.rng.octets, node.adapters.clock.monotonic)
         self._routes: dict[str, tuple[frozenset[str], Face]] = {
             "/api/handles": (ALL, handles),
@@ -78,20 +73,11 @@ class Application:
         except web.HTTPException as known:
             body = {"responseCode": int(ResponseCode.PROTOCOL_ERROR), "message": known.reason}
             return json_response(None, known.status, body)
-        except Exception:
+        except Exception as fault:
             self._node.metrics.shed("http_fault")
-            self._log_fault(request.method)
-            body = {"responseCode": int(ResponseCode.ERROR), "message": "a fault of this node; its log tells more"}
+            self._node.log.fault(f"{request.method[:16]} over http", fault)
+            body = {"responseCode": int(ResponseCode.ERROR), "message": FAULT_TEXT}
             return json_response(None, 500, body)
-
-    def _log_fault(self, method: str) -> None:
-        """Where it happened, without the values at hand, which may be secrets; at most ten lines per second."""
-        now = self._node.adapters.clock.monotonic()
-        if now - self._logged_from >= 1:
-            self._logged_from, self._logged = now, 0
-        self._logged += 1
-        if self._logged <= LOG_LINES_PER_S:
-            log.error("fault", method=method[:16], trace=traceback.format_exc())
 
     def _call(self, request: web.Request, rest: bytes | None, parameters: list[tuple[str, str]]) -> Call:
         peer = request.transport.get_extra_info("peername") if request.transport else None
@@ -118,10 +104,11 @@ class Application:
             if path == resource or path.startswith(resource + "/"):
                 call.rest = decode_path(path[len(resource) + 1 :]) or None
                 return await self._face(call, methods, face)
-        if path.startswith(("/api/", "/hrls", "/admin/")) or path in ("/", "/api", "/admin"):
+        if path.startswith(("/api/", "/hrls", "/admin/")) or path in ("/api", "/admin"):
             raise CallRefused(404, "no such resource; handles are under /api/handles/")
         if call.method in READ:
-            return web.Response(status=302, headers={"Location": "/api/handles" + call.request.raw_path})
+            call.rest = decode_path(path[1:]) or None
+            return await human(call)
         raise CallRefused(405, f"{call.method} is not possible here")
 
     async def _face(self, call: Call, methods: frozenset[str], face: Face) -> web.Response:

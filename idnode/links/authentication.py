@@ -27,9 +27,9 @@ from idnode_registry.sessions import Session, SessionTable
 from idnode_registry.verify import Verdict
 
 FAILURE_TEXTS: Final[dict[int, str]] = {
-    ResponseCode.AUTHENTICATION_FAILED: "the proof does not fit a key of this user; check handle, index and key",
+    ResponseCode.AUTHENTICATION_FAILED: "the proof fits no key of this user, or its hash (MD5, SHA-1) is off; check them",
     ResponseCode.INVALID_CREDENTIAL: "this kind of proof is not known; use HS_SECKEY or HS_PUBKEY",
-    ResponseCode.AUTHENTICATION_ERROR: "the proof cannot be read, costs too much, or uses a hash that is switched off",
+    ResponseCode.AUTHENTICATION_ERROR: "the proof cannot be read or costs too much",
     ResponseCode.SERVER_BUSY: "too many proofs are being checked; try again",
 }
 """The same text whether or not the user exists."""

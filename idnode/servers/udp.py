@@ -12,11 +12,12 @@ from a service port of ours.
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
-from idnode.adapters.net import UdpSocket
+from idnode.adapters.net import BATCH, UdpSocket
 from idnode.adapters.peers import peer_address
 from idnode.answer_cache import AnswerCache, datagrams_of, entry_of, may_be_cached
 from idnode.metrics import Metrics
@@ -32,8 +33,14 @@ from idnode_registry.budgets import Budgets, WorkClass
 BATCHES_PER_WAKE_UP: Final = 4
 TURN_S: Final = 0.001
 """After four batches or this long the loop goes back to TCP, HTTP and timers, whatever waits in the socket."""
-TASKS_MAX: Final = 1_024
-"""Requests on the general path at once; datagrams beyond are dropped, their senders repeat them."""
+STARTED_PER_TURN: Final = 8
+"""Requests of the general path begun per turn of the loop; each may take a tenth of a millisecond or more."""
+TASKS_MAX: Final = 128
+"""Requests of the general path under way: what a request by TCP may find before it at the workers."""
+WAITING_MAX: Final = 1_024
+"""Requests of the general path that wait their turn; datagrams beyond are dropped, their senders repeat them."""
+STALE_S: Final = 1.0
+"""Whoever asked so long ago has repeated the request, or given up: answering it would only delay the next."""
 PEERS_REMEMBERED: Final = 65_536
 GAIN_MAX: Final = 7.5
 """Octets out per octet in for a source that is not trusted: what a forged sender's victim can be made to receive."""
@@ -46,6 +53,21 @@ class UdpSettings:
 
     limit_trusted: bool = False
     refused_ports: frozenset[int] = frozenset()
+
+
+class _Waiting(NamedTuple):
+    """A request that waits its turn; ``since`` on the monotonic clock, ``is_plain`` as the answer cache means it."""
+
+    since: float
+    sock: UdpSocket
+    message: bytes
+    peer: bytes
+    is_plain: bool
+
+
+def expiration_octets(now: float) -> bytes:
+    """A zero octet and 4 octets of seconds since 1970, as a response's header has them."""
+    return b"\0" + (int(now) + EXPIRATION_S).to_bytes(4, "big")
 
 
 class UdpServer:
@@ -74,6 +96,8 @@ class UdpServer:
         self._free: dict[bytes, bool] = {}  # raw address and port -> no budget, whole answers
         self._reassembler = Reassembler()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._waiting: deque[_Waiting] = deque()
+        self._begins_next_turn = False
         self._sockets: list[UdpSocket] = []
 
     def attach(self, sock: UdpSocket) -> None:
@@ -83,11 +107,12 @@ class UdpServer:
 
     @property
     def tasks(self) -> frozenset[asyncio.Task[None]]:
-        """Requests on the general path."""
+        """Requests of the general path under way."""
         return frozenset(self._tasks)
 
     def close(self) -> None:
         """Close the sockets; requests under way may still finish, their answers go nowhere."""
+        self._waiting.clear()
         for sock in self._sockets:
             sock.close()
         self._sockets.clear()
@@ -98,14 +123,19 @@ class UdpServer:
         for _ in range(BATCHES_PER_WAKE_UP):
             batch = sock.receive_batch()
             if not batch:
-                return
-            self._serve(sock, batch)
-            if len(batch) < 64 or self._monotonic() > until:
-                return
+                break
+            now = self._now()
+            if sock.received_at and now - sock.received_at > STALE_S:
+                self._metrics.shed("udp_stale", len(batch))
+            else:
+                self._serve(sock, batch, now, until)
+            if len(batch) < BATCH or self._monotonic() > until:
+                break
+        if self._waiting and not self._begins_next_turn:
+            self._begin()
 
-    def _serve(self, sock: UdpSocket, batch: list[tuple[bytes, bytes]]) -> None:
-        now = self._now()
-        expiration = b"\0" + (int(now) + EXPIRATION_S).to_bytes(4, "big")
+    def _serve(self, sock: UdpSocket, batch: list[tuple[bytes, bytes]], now: float, until: float) -> None:
+        expiration = expiration_octets(now)
         find, is_free = self._cache.entries.get, self._free.get
         answers: list[tuple[bytes, bytes]] = []
         hits: dict[int, int] = {}
@@ -114,16 +144,17 @@ class UdpServer:
             octets_in += len(request)
             entry = find(request[:8] + request[12:32] + request[40:])
             if entry is None:
-                self._miss(sock, request, peer, now, expiration, answers)
-            elif is_free(peer):
-                if entry.further:
+                self._miss(sock, request, peer, now, until, answers)
+                continue
+            start, middle, rest, further, code, _ = entry
+            if is_free(peer):
+                if further:
                     answers += [(part, peer) for part in datagrams_of(entry, request, expiration)]
                 else:
-                    start, middle, rest = entry.start, entry.middle, entry.rest
                     answers.append((b"".join((start, request[8:12], middle, request[34:35], expiration, rest)), peer))
-                hits[entry.code] = hits.get(entry.code, 0) + 1
+                hits[code] = hits.get(code, 0) + 1
             else:
-                self._reply(request, peer, datagrams_of(entry, request, expiration), entry.code, answers)
+                self._reply(request, peer, datagrams_of(entry, request, expiration), code, answers)
         if answers:
             sock.send_batch(answers)
         self._account(octets_in, answers, hits)
@@ -143,36 +174,75 @@ class UdpServer:
         request: bytes,
         peer: bytes,
         now: float,
-        expiration: bytes,
+        until: float,
         answers: list[tuple[bytes, bytes]],
     ) -> None:
-        """Answer from the registry at once if that is all it takes, else start a task."""
+        """Answer from the registry if that is all it takes and the turn is not over, else let it wait for the next."""
         if len(request) < ENVELOPE_OCTETS:
             self._metrics.shed("udp_short")
             return
         is_whole = int.from_bytes(request[16:20], "big") == len(request) - ENVELOPE_OCTETS
-        if is_whole and may_be_cached(request):
-            epoch = self._cache.epoch
-            found = self._engine.plain(request, now)
-            if found is not None:
-                self._metrics.cache("misses")
-                name, response = found
-                self._cache.put(request, name, response, epoch)
-                entry = entry_of(response)
-                self._reply(request, peer, datagrams_of(entry, request, expiration), entry.code, answers)
+        is_plain = is_whole and may_be_cached(request)
+        if is_plain and self._monotonic() < until:
+            if self._look_up(request, peer, now, answers):
                 return
+            is_plain = False
         message = request
         if not is_whole or request[2] & TRUNCATED:
             whole = self._reassembler.add(peer, request, self._monotonic())
             if whole is None:
                 return
             message = whole
-        if len(self._tasks) >= TASKS_MAX:
+        if len(self._waiting) >= WAITING_MAX:
             self._metrics.shed("udp_busy")
             return
-        task = asyncio.get_running_loop().create_task(self._general(sock, message, peer))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._waiting.append(_Waiting(self._monotonic(), sock, message, peer, is_plain))
+
+    def _look_up(self, request: bytes, peer: bytes, now: float, answers: list[tuple[bytes, bytes]]) -> bool:
+        """Queue the answer to a plain resolution, and keep it; False if it takes more than reading the registry."""
+        epoch = self._cache.epoch
+        found = self._engine.plain(request, now)
+        if found is None:
+            return False
+        self._metrics.cache("misses")
+        name, response = found
+        self._cache.put(request, name, response, epoch)
+        entry = entry_of(response)
+        self._reply(request, peer, datagrams_of(entry, request, expiration_octets(now)), entry[4], answers)
+        return True
+
+    def _begin(self) -> None:
+        """Look up for a millisecond, begin a few of the others, and come back in the loop's next turn for the rest."""
+        self._begins_next_turn = False
+        loop = asyncio.get_running_loop()
+        began = self._monotonic()
+        begun = 0
+        while self._waiting and begun < STARTED_PER_TURN and len(self._tasks) < TASKS_MAX:
+            since, sock, message, peer, is_plain = self._waiting.popleft()
+            if since < began - STALE_S:
+                self._metrics.shed("udp_stale")
+                continue
+            answers: list[tuple[bytes, bytes]] = []
+            if is_plain and self._look_up(message, peer, self._now(), answers):
+                if answers:
+                    sock.send_batch(answers)
+                    self._metrics.udp_octets("out", sum([len(octets) for octets, _ in answers]))
+            else:
+                task = loop.create_task(self._general(sock, message, peer))
+                self._tasks.add(task)
+                task.add_done_callback(self._ended)
+                begun += 1
+            if self._monotonic() > began + TURN_S:
+                break
+        if self._waiting and len(self._tasks) < TASKS_MAX:
+            self._begins_next_turn = True
+            loop.call_soon(self._begin)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if self._waiting and not self._begins_next_turn:
+            self._begins_next_turn = True
+            asyncio.get_running_loop().call_soon(self._begin)
 
     def _reply(
         self, request: bytes, peer: bytes, datagrams: list[bytes], code: int, answers: list[tuple[bytes, bytes]]

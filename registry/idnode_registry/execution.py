@@ -24,16 +24,19 @@ from idnode_registry.store import Batch, BucketHead, Outcome, Result, Store
 if TYPE_CHECKING:
     from idnode_registry.registry import Registry
 
+READ_ONLY: Final = "the store is read-only since a write failed; the operator has to restart the node on a sound disk"
+STORAGE_FULL: Final = "storage full; the operator has to free some space"
+DAMAGED: Final = "the stored record is damaged and is not served; the operator has to restore it"
 ATTEMPTS_MAX: Final = 32
 """Each attempt fails only because another write of the same record succeeded."""
 
 WRITE_REFUSALS: Final[dict[type[Exception], tuple[int, str]]] = {
-    StoreReadOnly: (ResponseCode.SERVER_READ_ONLY, "the store is read-only since a write failed"),
-    StoreFull: (ResponseCode.SERVER_BUSY, "storage full"),
+    StoreReadOnly: (ResponseCode.SERVER_READ_ONLY, READ_ONLY),
+    StoreFull: (ResponseCode.SERVER_BUSY, STORAGE_FULL),
     StoreBusy: (ResponseCode.SERVER_BUSY, "too many writes are waiting; try again"),
     StoreClosed: (ResponseCode.SERVER_BUSY, "the server is stopping"),
     NotRepresentable: (ResponseCode.INVALID_VALUE, "the record is longer than can be stored"),
-    ReadingError: (ResponseCode.ERROR, "the stored record is damaged and is not served"),
+    ReadingError: (ResponseCode.ERROR, DAMAGED),
 }
 """Failure of a write (or a subclass) -> code and text; the first that fits. Anything else is a fault of ours."""
 

@@ -21,7 +21,7 @@ from idnode_registry import format as record_format
 from idnode_registry.ask import Ask, Caller, Reply, refusal
 from idnode_registry.check import check_registry
 from idnode_registry.errors import AskingError, ReadingError, StoreClosed
-from idnode_registry.execution import Execution
+from idnode_registry.execution import DAMAGED, Execution
 from idnode_registry.operations import decide
 from idnode_registry.place import Place
 from idnode_registry.plans import Change, Listener, Plan
@@ -119,7 +119,7 @@ class Registry:
             return refusal(ResponseCode.SERVER_BUSY, "the server is stopping")
         except (ReadingError, AskingError, RemoteError):
             # Never served and never written over; code 2 makes a client try another server of the site.
-            return refusal(ResponseCode.ERROR, "the stored record is damaged and is not served")
+            return refusal(ResponseCode.ERROR, DAMAGED)
 
     def refer(self, ask: Ask) -> Reply | None:
         """The referral of a request the node itself carries out (opcode 201), when its name is not stored here."""

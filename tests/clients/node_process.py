@@ -105,15 +105,17 @@ class RunningNode:
 
 
 @contextmanager
-def started_node(arguments: Sequence[str] = (), env: Mapping[str, str] | None = None) -> Iterator[RunningNode]:
+def started_node(
+    arguments: Sequence[str] = (), env: Mapping[str, str] | None = None, program: Sequence[str] = ("-m", "idnode")
+) -> Iterator[RunningNode]:
     """`idnode up` on free ports in a folder of its own; ended, and its folder removed, when the block ends.
 
-    Raises NodeDidNotStart. `env` replaces the environment when given.
+    Raises NodeDidNotStart. `env` replaces the environment when given; `program` is what Python runs as `idnode`.
     """
     with tempfile.TemporaryDirectory(prefix="idnode-clients-") as name:
         folder = Path(name)
         ready = folder / "ready.json"
-        command = [sys.executable, "-m", "idnode", "up", "--udp-admin", "--port-base", "0", "--ready-file", str(ready)]
+        command = [sys.executable, *program, "up", "--udp-admin", "--port-base", "0", "--ready-file", str(ready)]
         command += ["--data", str(folder / "data"), *arguments]
         with (folder / "log").open("wb") as log:
             process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, env=env)

@@ -54,6 +54,14 @@ QUEUED_JOBS_MAX: Final = 65_536
 RESERVE_OCTETS: Final = 64 * 1024 * 1024
 RESERVE_SHARE: Final = 100
 """The reserve is 64 MiB or one hundredth of the file system, whichever is less."""
+
+
+def has_space(disk: Disk, path: str) -> bool:
+    """Whether more than the reserve is free on the file system under ``path``."""
+    free, total = disk.free(path)
+    return free > min(RESERVE_OCTETS, total // RESERVE_SHARE)
+
+
 HEADS_CACHED_MAX: Final = 4_096
 MAP_OCTETS_MAX: Final = 1 << 46
 _NO_SPACE: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
@@ -287,8 +295,7 @@ class Writer:
         return None
 
     def _has_space(self) -> bool:
-        free, total = self._disk.free(self._path)
-        return free > min(RESERVE_OCTETS, total // RESERVE_SHARE)
+        return has_space(self._disk, self._path)
 
     def _attempt_until_it_fits(self, jobs: Sequence[Job]) -> tuple[list[tuple[Any, Exception | None]], Group]:
         while True:

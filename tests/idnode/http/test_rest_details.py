@@ -153,7 +153,7 @@ async def test_native_messages_by_content_type_whatever_the_path(api: Api) -> No
         assert (status, headers["Content-Type"]) == (200, NATIVE)
         assert "Transfer-Encoding" not in headers
         assert "Content-Encoding" not in headers
-    assert (await api.call("POST", "/", request, Content_Type=NATIVE))[0] == 404
+    assert (await api.call("POST", "/", request, Content_Type=NATIVE))[0] == 405
     assert (await exchange(api, "/", request[:30]))[0] in (200, 400)
 
 
