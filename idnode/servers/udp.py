@@ -105,6 +105,8 @@ class UdpServer:
 
     def _serve(self, sock: UdpSocket, batch: list[tuple[bytes, bytes]]) -> None:
         now = self._now()
+        if self._cache.due:
+            self._cache.expire(self._monotonic())
         expiration = b"\0" + (int(now) + EXPIRATION_S).to_bytes(4, "big")
         find, is_free = self._cache.entries.get, self._free.get
         answers: list[tuple[bytes, bytes]] = []
@@ -156,8 +158,9 @@ class UdpServer:
             found = self._engine.plain(request, now)
             if found is not None:
                 self._metrics.cache("misses")
-                name, response = found
-                self._cache.put(request, name, response, epoch)
+                name, response, lives_s = found
+                expires = None if lives_s is None else self._monotonic() + lives_s
+                self._cache.put(request, name, response, epoch, expires)
                 entry = entry_of(response)
                 self._reply(request, peer, datagrams_of(entry, request, expiration), entry.code, answers)
                 return
