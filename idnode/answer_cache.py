@@ -12,10 +12,12 @@ too, so two questions never share an entry by mistake; they may only fail to sha
 
 A write drops the answers of its name, perhaps from the writer's thread while the event loop is between looking up and
 putting in; :attr:`AnswerCache.epoch` is taken before the look-up, and an answer whose epoch has passed is not kept.
+Answers that another server gave live as long as their TTL: they stand in :attr:`AnswerCache.due` too.
 """
 
 from __future__ import annotations
 
+import heapq
 import threading
 from typing import Final
 
@@ -29,6 +31,9 @@ PLAIN_REQUEST: Final = b"\0\0\0\1\0\0\0\0"
 FLAGS_ALLOWED: Final = int(OpFlag.AT | OpFlag.CA | OpFlag.PO | OpFlag.DNR | OpFlag.REC)
 ENTRY_OVERHEAD_OCTETS: Final = 600
 """What CPython spends on the dictionary slot, the tuple and its slices, measured with ``tracemalloc``."""
+
+DUE_SPARE: Final = 1_024
+"""Expiries of answers that were dropped before may stand in the heap: as many as live ones, and so many."""
 
 
 Entry = tuple[bytes, bytes, bytes, tuple[bytes, ...], int, int]
@@ -84,13 +89,21 @@ class AnswerCache:
         self.entries: dict[bytes, Entry] = {}
         self.epoch = 0
         self.octets = 0
+        self.due: list[tuple[float, bytes]] = []
+        """A heap: (monotonic seconds, key) of the answers that expire by themselves."""
         self._octets_max = octets_max
         self._names: dict[bytes, dict[bytes, None]] = {}  # folded name -> its keys
         self._name_of: dict[bytes, tuple[bytes, int]] = {}  # key -> its folded name, octets accounted
+        self._expires: dict[bytes, float] = {}  # key -> the time in ``due`` that counts
         self._lock = threading.Lock()  # guards entries, names and epoch against the writer's thread
 
-    def put(self, request: bytes, name: bytes, response: bytes, epoch: int) -> Entry | None:
-        """Keep an answer. ``name`` is the folded handle, ``epoch`` the one before the look-up. None = not kept."""
+    def put(
+        self, request: bytes, name: bytes, response: bytes, epoch: int, expires: float | None = None
+    ) -> Entry | None:
+        """Keep an answer. ``name`` is the folded handle, ``epoch`` the one before the look-up. None = not kept.
+
+        ``expires``: monotonic seconds, None = when a write drops it.
+        """
         entry = entry_of(response)
         size = entry[-1] + 2 * len(request)
         if size > self._octets_max:
@@ -105,7 +118,21 @@ class AnswerCache:
             self._names.setdefault(name, {})[key] = None
             self._name_of[key] = (name, size)
             self.octets += size
+            if expires is not None:
+                self._expires[key] = expires
+                heapq.heappush(self.due, (expires, key))
+                if len(self.due) > 2 * len(self._expires) + DUE_SPARE:
+                    self.due = [(at, known) for known, at in self._expires.items()]
+                    heapq.heapify(self.due)
         return entry
+
+    def expire(self, now: float) -> None:
+        """Forget what has outlived its TTL at ``now`` (monotonic seconds)."""
+        with self._lock:
+            while self.due and self.due[0][0] <= now:
+                expires, key = heapq.heappop(self.due)
+                if self._expires.get(key) == expires:
+                    self._remove(key)
 
     def drop(self, change: Change) -> int:
         """Forget what a change made wrong; returns how many answers went. Safe from any thread."""
@@ -126,12 +153,15 @@ class AnswerCache:
             self.entries.clear()
             self._names.clear()
             self._name_of.clear()
+            self._expires.clear()
+            self.due.clear()
             self.octets = 0
 
     def _remove(self, key: bytes) -> None:
         del self.entries[key]
         name, size = self._name_of.pop(key)
         self.octets -= size
+        self._expires.pop(key, None)
         keys = self._names[name]
         del keys[key]
         if not keys:

@@ -127,6 +127,27 @@ class AuthenticationConfig(_Section):
     workers: int = Field(default=4, ge=1, le=64, description="proofs that are checked at once")
 
 
+class ResolutionConfig(_Section):
+    """Names that are not here: with a start for the walk from the root, the node resolves them for its clients."""
+
+    client_config: Path | None = Field(
+        default=None,
+        description="folder with `bootstrap_handles` or `root_info`: where the walk begins; none = no walk",
+    )
+    recursion: bool = Field(
+        default=False, description="resolve for whoever sets REC; false = only for clients too old for referrals"
+    )
+    cache_octets: int = Field(
+        default=64 * 1024 * 1024, ge=0, description="memory for records of other servers; 0 = every question is walked"
+    )
+    negative_s: float = Field(
+        default=10.0, ge=0, le=3_600, description='how long "there is no such handle" is remembered; 0 = not at all'
+    )
+    prefix_packets_per_s: PerSecond = Field(
+        default=200.0, description="packets upstream for names under one prefix, for all clients together"
+    )
+
+
 class LogConfig(_Section):
     """The log: one JSON object per line on standard error (docs/logs.md)."""
 
@@ -156,6 +177,7 @@ class NodeConfig(_Section):
     store: StoreConfig = StoreConfig()
     network: NetworkConfig = NetworkConfig()
     authentication: AuthenticationConfig = AuthenticationConfig()
+    resolution: ResolutionConfig = ResolutionConfig()
     log: LogConfig = LogConfig()
     key_file: Path | None = Field(
         default=None,

@@ -15,6 +15,7 @@ from typing import Final
 from idnode.adapters.workers import RunBlocking
 from idnode.chain import Handler
 from idnode.exchange import SILENCE, Answers, Exchange
+from idnode.links.referral import ReferralLink
 from idnode.responding import SiteFacts, error_to_envelope, respond
 from idnode.source import Source
 from idnode_protocol.codes import OpCode, OpFlag, ResponseCode
@@ -64,6 +65,7 @@ class NativeEngine:
         clock: Callable[[], float],
         rng: Callable[[int], bytes],
         workers: RunBlocking,
+        referral: ReferralLink | None = None,
     ) -> None:
         self._registry = registry
         self._chain = chain
@@ -74,11 +76,13 @@ class NativeEngine:
         self._rng = rng
         self._workers = workers
         self._signing = asyncio.Semaphore(SIGNATURES_AT_ONCE)
+        self._referral = referral
 
-    def plain(self, octets: bytes, now: float) -> tuple[bytes, bytes] | None:
-        """(folded name, response) for a request that :func:`idnode.answer_cache.may_be_cached` lets through.
+    def plain(self, octets: bytes, now: float) -> tuple[bytes, bytes, float | None] | None:
+        """(folded name, response, seconds it lives) for a request that may be kept as a finished answer
+        (:func:`idnode.answer_cache.may_be_cached`); None seconds = until a write makes it wrong.
 
-        None when it takes more than reading the registry; then :meth:`answer` does it.
+        None in all when it takes more than reading registry and memory; then :meth:`answer` does it.
         """
         try:
             message = decode_message(octets)
@@ -86,13 +90,20 @@ class NativeEngine:
         except RemoteError:
             return None
         ask = Ask(OpCode.RESOLUTION, request, message.header.flags, message.envelope.answered_version)
-        decided = self._registry.answer(ask, ANONYMOUS, now)
-        if isinstance(decided, Plan) or decided.code == ResponseCode.AUTHENTICATION_NEEDED:
+        decided = self._decided(ask, now)
+        if decided is None or isinstance(decided, Plan) or decided.code == ResponseCode.AUTHENTICATION_NEEDED:
             return None
         if wants_recursion(ask, decided):
             return None
         response = respond(message, message, decided, self._site(), now)
-        return self._registry.fold(with_slash(request.handle)), response.to_octets()
+        lives_s = None if decided.freshness is None else decided.freshness.lives_s
+        return self._registry.fold(with_slash(request.handle)), response.to_octets(), lives_s
+
+    def _decided(self, ask: Ask, now: float) -> Reply | Plan | None:
+        """By the registry, or for another server's name by what is remembered of it; None = it has to be asked for."""
+        if self._referral is not None and self._referral.takes(ask):
+            return self._referral.at_once(ask)
+        return self._registry.answer(ask, ANONYMOUS, now)
 
     @staticmethod
     def too_large(first_datagram: bytes) -> bytes:

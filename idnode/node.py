@@ -3,7 +3,8 @@
 ::
 
     UDP, TCP, HTTP tunnel --> NativeEngine --.
-    REST, embedding program --> Node.ask ----+--> limits | metrics | authentication | operations --> Registry --> Store
+    REST, embedding program --> Node.ask ----+--> metrics | limits | authentication | operations --> Registry --> Store
+                                                            with a start for the walk:  | referral --> Resolution
 """
 
 from __future__ import annotations
@@ -29,10 +30,13 @@ from idnode.links.logging import LogLink
 from idnode.links.metrics import MetricsLink
 from idnode.links.moving import MovingLink
 from idnode.links.operations import OperationsLink
+from idnode.links.referral import ReferralLink
 from idnode.logs import NodeLog
 from idnode.metrics import Metrics
 from idnode.native import NativeEngine
 from idnode.proofs import Proofs
+from idnode.resolution.engine import Resolution, ResolutionSettings
+from idnode.resolution.roots import Roots, load_roots
 from idnode.responding import SiteFacts
 from idnode.servers.http_port import HttpPort, make_tls_context
 from idnode.servers.tcp import TcpServer, TcpSettings
@@ -110,10 +114,19 @@ class Node:
     """A node. ``async with Node(config, adapters, signer) as node`` starts and stops it.
 
     ``signer`` holds the server's private key. A ``store`` that is given is used instead of the configured one and is
-    left open at the end.
+    left open at the end. ``roots`` are where the walk for other servers' names begins, in the place of
+    ``resolution.client_config``.
     """
 
-    def __init__(self, config: NodeConfig, adapters: Adapters, signer: Signer, *, store: Store | None = None) -> None:
+    def __init__(
+        self,
+        config: NodeConfig,
+        adapters: Adapters,
+        signer: Signer,
+        *,
+        store: Store | None = None,
+        roots: Roots | None = None,
+    ) -> None:
         self.config = config
         self.adapters = adapters
         self.signer = signer
@@ -123,6 +136,7 @@ class Node:
         self.trusted = TrustedNetworks(
             tuple(ipaddress.ip_network(text) for text in config.network.trusted), private=config.network.trust_private
         )
+        self.resolution: Resolution | None = None
         self._owns_store = store is None
         self.store = store or open_store(config, adapters)
         self._heads = HeadKeeper(self.store, signer, adapters)
@@ -155,17 +169,10 @@ class Node:
         """Told of every commit after the node itself; short, never raise, may be called on the writer's thread."""
         self.country: Country | None = None
         """The country this node is part of, if any."""
+        self.resolution = self._resolution(roots)
+        self._referral = self._referral_link()
         self._chain = build_chain(self._links())
-        self.engine = NativeEngine(
-            self.registry,
-            self._chain,
-            self.sessions,
-            lambda: self._facts,
-            signer,
-            clock=adapters.clock.now,
-            rng=adapters.rng.octets,
-            workers=adapters.run_blocking,
-        )
+        self.engine = self._native_engine()
         self._facts = SiteFacts(1, is_primary=True)
         self.sites: tuple[tuple[str, SiteInfo], ...] = ()
         self.is_running = False
@@ -178,6 +185,39 @@ class Node:
         self._streams: list[StreamServer] = []
         self._http: list[HttpPort] = []
         self._tls: asyncio.Task[ssl.SSLContext | None] | None = None
+
+    def _native_engine(self) -> NativeEngine:
+        return NativeEngine(
+            self.registry,
+            self._chain,
+            self.sessions,
+            lambda: self._facts,
+            self.signer,
+            clock=self.adapters.clock.now,
+            rng=self.adapters.rng.octets,
+            workers=self.adapters.run_blocking,
+            referral=self._referral,
+        )
+
+    def _referral_link(self) -> ReferralLink | None:
+        if self.resolution is None:
+            return None
+        return ReferralLink(self.registry, self.resolution, recurses=self.config.resolution.recursion)
+
+    def _resolution(self, roots: Roots | None) -> Resolution | None:
+        """What resolves other servers' names; None without a root to start from."""
+        section = self.config.resolution
+        if roots is None:
+            if section.client_config is None:
+                return None
+            roots = load_roots(self.adapters.disk, section.client_config)
+        settings = ResolutionSettings(
+            cache_octets_max=section.cache_octets,
+            negative_s=section.negative_s,
+            is_recursive=True,
+            prefix_packets_per_s=section.prefix_packets_per_s,
+        )
+        return Resolution(self.adapters, roots, settings, trusted=self.trusted)
 
     def _links(self) -> list[Link]:
         """The chain, in the order a request meets it. Metrics stand first so that refusals are counted too."""
@@ -194,6 +234,7 @@ class Node:
             ),
             AuthenticationLink(self.registry, self.challenges, self.sessions, self.proofs, self.metrics),
             self.moving,
+            *([] if self._referral is None else [self._referral]),
             OperationsLink(self.registry, self.sessions, self.proofs, self.adapters.rng.octets, self.metrics),
         ]
 
@@ -235,6 +276,8 @@ class Node:
             self.cache.drop(change)
         for watcher in self.watchers:
             watcher(change)
+        if self.resolution is not None:
+            self.resolution.note_change(change.name, everything=change.is_homing)
 
     async def __aenter__(self) -> Node:
         await self.start()
@@ -364,6 +407,8 @@ class Node:
         self._udp.close()
         self._tcp.close_all()
         await self._heads.stop()
+        if self.resolution is not None:
+            await self.resolution.close()
         if self._owns_store:
             await self.adapters.run_blocking(self.store.close)
         if was_running:

@@ -20,6 +20,7 @@ from idnode_protocol.versions import CURRENT, V2_1, Version, answered_version, o
 from idnode_registry.ask import Reply
 
 EMPTY_CREDENTIAL: Final = b"\0\0\0\0"
+STALE_EXPIRATION_S: Final = 30
 OVERHEAD_OCTETS: Final = HEADER_OCTETS + len(EMPTY_CREDENTIAL)
 
 
@@ -36,8 +37,10 @@ class SiteFacts:
 
 
 def response_flags(request_flags: int, reply: Reply, site: SiteFacts) -> int:
-    """opFlags of a response; a challenge always carries the digest of what it challenges."""
+    """opFlags of a response; a challenge always carries the digest of what it challenges, a copy never AT."""
     flags = (request_flags & RESPONSE_COPIED_FLAGS) | site.flags | reply.flags
+    if reply.freshness is not None and not reply.freshness.is_authoritative:
+        flags &= ~OpFlag.AT
     return flags | OpFlag.RD if reply.code == ResponseCode.AUTHENTICATION_NEEDED else flags
 
 
@@ -78,9 +81,15 @@ def respond(
         site.serial,
         original.header.recursion_count,
         0,
-        int(now) + EXPIRATION_S,
+        int(now) + expiration_s(reply),
     )
     return build(envelope, header, body)
+
+
+def expiration_s(reply: Reply) -> int:
+    """Seconds until a response expires: 12 h; 30 s when its time is really over and its server is gone."""
+    is_stale = reply.freshness is not None and reply.freshness.is_stale
+    return STALE_EXPIRATION_S if is_stale else EXPIRATION_S
 
 
 def error_to_envelope(octets: bytes, code: int, text: str, site: SiteFacts, now: float) -> bytes | None:

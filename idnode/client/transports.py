@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Final, Protocol
 
 import aiohttp
 
 from idnode.adapters import Adapters
 from idnode.adapters.errors import AdapterError
+from idnode.adapters.net import DatagramChannel
 from idnode.client.errors import NoAnswer
 from idnode.http.tunnel import MEDIA_TYPE
 from idnode_protocol.codes import OpFlag
@@ -17,7 +18,7 @@ from idnode_protocol.envelope import Envelope
 from idnode_protocol.errors import RemoteError
 from idnode_protocol.fragments import Reassembler, split_message
 from idnode_protocol.header import Header
-from idnode_protocol.limits import ENVELOPE_OCTETS, HEADER_OCTETS, MESSAGE_OCTETS_MAX
+from idnode_protocol.limits import ENVELOPE_OCTETS, FRAGMENT_OCTETS_MAX, HEADER_OCTETS, MESSAGE_OCTETS_MAX
 from idnode_protocol.octets import Reader
 
 UDP_WAITS_S: Final = (0.5, 1.0, 1.5)
@@ -43,13 +44,33 @@ def _is_last(message: bytes) -> bool:
     return not Header.decode(Reader(message, ENVELOPE_OCTETS)).has(OpFlag.CN)
 
 
-class UdpTransport:
-    """Datagrams from a port of their own; answers with another request id are not ours."""
+class AskByStream(NoAnswer):
+    """The answer is not to be had, or not to be believed, by datagram; a connection gets it."""
 
-    def __init__(self, adapters: Adapters, host: str, port: int, waits_s: tuple[float, ...] = UDP_WAITS_S) -> None:
+
+class UdpTransport:
+    """Datagrams from a port of their own; answers with another request id are not ours.
+
+    ``accept`` looks at each whole message: False = not the answer to this request, keep waiting. With ``one_datagram``
+    an answer in several is not collected, because a forged part of it could not be told: :class:`AskByStream`.
+    ``on_send`` is told of every datagram before it leaves.
+    """
+
+    def __init__(
+        self,
+        adapters: Adapters,
+        host: str,
+        port: int,
+        waits_s: tuple[float, ...] = UDP_WAITS_S,
+        *,
+        accept: Callable[[bytes], bool] | None = None,
+        one_datagram: bool = False,
+        on_send: Callable[[], None] | None = None,
+    ) -> None:
         self.name = f"udp {host}:{port}"
         self._adapters = adapters
         self._host, self._port, self._waits_s = host, port, waits_s
+        self._accept, self._one_datagram, self._on_send = accept, one_datagram, on_send
 
     async def exchange(self, request: bytes) -> AsyncIterator[bytes]:
         try:
@@ -68,18 +89,22 @@ class UdpTransport:
             channel.close()
         raise NoAnswer(f"{self.name}: no answer within {sum(self._waits_s)} s")
 
-    async def _try(self, channel: object, request: bytes, wait_s: float) -> bytes | None:
+    async def _try(self, channel: DatagramChannel, request: bytes, wait_s: float) -> bytes | None:
         for datagram in split_message(request):
-            await channel.send(datagram)  # type: ignore[attr-defined]
+            if self._on_send is not None:
+                self._on_send()
+            await channel.send(datagram)
         reassembler, clock = Reassembler(), self._adapters.clock
         try:
             async with clock.timeout(wait_s):
                 while True:
-                    datagram = await channel.receive()  # type: ignore[attr-defined]
-                    if datagram[8:12] != request[8:12]:
+                    datagram = await channel.receive()
+                    if datagram[8:12] != request[8:12] or len(datagram) < ENVELOPE_OCTETS:
                         continue
+                    if self._one_datagram and int.from_bytes(datagram[16:20], "big") > FRAGMENT_OCTETS_MAX:
+                        raise AskByStream(f"{self.name}: the answer comes in several datagrams")
                     whole = reassembler.add(self.name, datagram, clock.monotonic())
-                    if whole is not None:
+                    if whole is not None and (self._accept is None or self._accept(whole)):
                         return whole
         except TimeoutError:
             return None

@@ -33,10 +33,12 @@ from idnode.country.writing import WRITES_AT_ONCE, do
 from idnode.demo import SECRET_KEY_INDEX, Administrator
 from idnode.keeping import AdminKeys, load_administrator, load_key, write_client_config
 from idnode.node import Node
+from idnode.resolution.roots import Roots
 from idnode_protocol.codes import OpCode
 from idnode_protocol.handle import ROOT_HANDLE, from_text, to_text
 from idnode_protocol.requests import ValuesRequest
 from idnode_protocol.value import HandleValue
+from idnode_registry.crypto import Signer
 from idnode_registry.format import PUBLIC_READ
 
 DEMO_PORTS: Final = Ports(2641, 8000)
@@ -213,8 +215,9 @@ class Country:
         self.save()
 
     def _in_order(self) -> list[NodeSpec]:
-        demo = self.topology.node(self.state.demo)
-        return [demo, *(spec for spec in self.topology.nodes if spec is not demo)]
+        """The demo node first, for it wants its usual ports; recursive nodes last, for they need to know the root."""
+        rank = {self.state.demo: 0}
+        return sorted(self.topology.nodes, key=lambda spec: rank.get(spec.name, 2 if spec.role == "recursive" else 1))
 
     async def stop(self) -> None:
         """Stop every node; what was only for this run is removed. May be called twice."""
@@ -264,14 +267,16 @@ class Country:
         drawn = drawn_key(self.topology.seed, 2 * number + 1)
         return load_administrator(self.adapters, where, admin_handle(spec), drawn)
 
-    async def _listening(self, spec: NodeSpec, number: int, signer: object, folder: Path) -> Node:
+    async def _listening(self, spec: NodeSpec, number: int, signer: Signer, folder: Path) -> Node:
         """The started node. Ports nobody asked for by number are looked for again when somebody else takes them."""
         store = folder / "store" if self._data is not None else None
         assert self._habits is not None
         wanted = self._ports(spec, number)
         for tries_left in reversed(range(PORT_TRIES_MAX)):
             ports, is_chosen_freely = self._concrete(spec, wanted)
-            node = Node(config_of(spec, ports, self._habits, store), self.adapters, signer)  # type: ignore[arg-type]
+            config = config_of(spec, ports, self._habits, store)
+            node = Node(config, self.adapters, signer, roots=self._roots() if spec.role == "recursive" else None)
+            node.country = self
             try:
                 await node.start()
             except AddressTaken:
@@ -281,6 +286,11 @@ class Country:
                 continue
             return node
         raise AssertionError("the last try either returns or raises")
+
+    def _roots(self) -> Roots:
+        """Where a recursive node's walk begins."""
+        sites = tuple(site for _, site in self.root.node.sites)
+        return Roots(sites, updated_at=self.adapters.clock.now())
 
     def _ports(self, spec: NodeSpec, number: int) -> Ports:
         """What was asked for; 0 = any."""

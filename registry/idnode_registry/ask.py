@@ -56,12 +56,23 @@ class Ask:
 
 
 @dataclass(frozen=True, slots=True)
+class Freshness:
+    """Of a reply that another server gave: seconds since then, seconds it may be kept, whether its time is over."""
+
+    age_s: float = 0.0
+    lives_s: float = 0.0
+    is_stale: bool = False
+    is_authoritative: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Reply:
     """How it ended. ``code`` is a response code; 402 says that the caller must prove who he is (no body here).
 
     ``response`` is the body as a value. A resolution carries ``octets`` instead, the finished body, because a stored
     record is never decoded to answer. ``pages`` carries the names of a list, at most 50 at a time. ``flags`` are to be
     set in the response beside the usual ones (OWE, MNS). ``is_private``: a value without public read is inside.
+    ``freshness`` is None for what this server itself knows.
     """
 
     code: int
@@ -70,6 +81,7 @@ class Reply:
     flags: int = 0
     is_private: bool = False
     pages: Iterator[tuple[bytes, ...]] | None = field(default=None, compare=False)
+    freshness: Freshness | None = None
 
     @property
     def is_success(self) -> bool:
