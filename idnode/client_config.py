@@ -2,8 +2,9 @@
 
 ``java -Dnet.handle.configDir=DIR ...`` then resolves and administers the node's prefixes without the global registry.
 Of a node that stands alone, ``bootstrap_handles`` makes it the root and ``local_info.json`` names it for each of its
-prefixes. Of a node in a country, ``bootstrap_handles`` holds the country's root, and the client walks down from there;
-with ``resolver_site`` it asks that recursive node instead.
+prefixes. Of a node in a country, ``bootstrap_handles`` holds the country's root and ``local_info.json`` the node's own
+prefixes: the client goes straight to the node for these and walks down from the root for all others. With
+``resolver_site`` it asks that recursive node for everything.
 """
 
 from __future__ import annotations
@@ -60,10 +61,10 @@ def _bootstrap(config: ClientConfig) -> Mapping[str, object]:
 
 
 def _local_info(config: ClientConfig) -> list[object]:
-    if config.root is not None:
-        return []
-    names = [to_text(ROOT_HANDLE), *(f"0.NA/{prefix.upper()}" for prefix in config.prefixes)]
-    return [{"nas": names, "site": site_to_json(config.site)}]
+    names = [f"0.NA/{prefix.upper()}" for prefix in config.prefixes]
+    if config.root is None:
+        names.insert(0, to_text(ROOT_HANDLE))
+    return [{"nas": names, "site": site_to_json(config.site)}] if names else []
 
 
 def client_config_files(config: ClientConfig) -> dict[str, tuple[bytes, int]]:

@@ -98,6 +98,6 @@ def write_client_config(
         root=root,
         resolver_site=node.site if is_recursive else None,
     )
-    adapters.disk.makedirs(folder)
+    adapters.disk.makedirs(folder, durable=False)
     for name, (octets, mode) in client_config_files(config).items():
-        adapters.disk.write_atomic(folder / name, octets, mode)
+        adapters.disk.write_atomic(folder / name, octets, mode, durable=False)

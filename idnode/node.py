@@ -14,7 +14,7 @@ import ipaddress
 import ssl
 from importlib.metadata import version
 from types import TracebackType
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from idnode.adapters import Adapters
 from idnode.adapters.net import Address, StreamServer
@@ -28,6 +28,7 @@ from idnode.links.authentication import AuthenticationLink
 from idnode.links.limits import LimitsLink
 from idnode.links.logging import LogLink
 from idnode.links.metrics import MetricsLink
+from idnode.links.moving import MovingLink
 from idnode.links.operations import OperationsLink
 from idnode.links.referral import ReferralLink
 from idnode.logs import NodeLog
@@ -53,9 +54,13 @@ from idnode_registry.engines.lmdb import LmdbStore
 from idnode_registry.engines.lmdb_writer import has_space
 from idnode_registry.engines.memory import MemoryStore
 from idnode_registry.place import NoSuchServer, Place
+from idnode_registry.plans import Listener
 from idnode_registry.registry import Change, Registry, RegistrySettings
 from idnode_registry.sessions import SessionTable
 from idnode_registry.store import Store
+
+if TYPE_CHECKING:
+    from idnode.country.country import Country
 
 SITE_META: Final = b"site"
 DRAIN_S: Final = 10.0
@@ -159,24 +164,15 @@ class Node:
             limit_trusted=config.network.limit_trusted,
             on_refused=self.log.auth_failure,
         )
+        self.moving = MovingLink()
+        self.watchers: list[Listener] = []
+        """Told of every commit after the node itself; short, never raise, may be called on the writer's thread."""
+        self.country: Country | None = None
+        """The country this node is part of, if any."""
         self.resolution = self._resolution(roots)
-        self._referral = (
-            None
-            if self.resolution is None
-            else ReferralLink(self.registry, self.resolution, recurses=config.resolution.recursion)
-        )
+        self._referral = self._referral_link()
         self._chain = build_chain(self._links())
-        self.engine = NativeEngine(
-            self.registry,
-            self._chain,
-            self.sessions,
-            lambda: self._facts,
-            signer,
-            clock=adapters.clock.now,
-            rng=adapters.rng.octets,
-            workers=adapters.run_blocking,
-            referral=self._referral,
-        )
+        self.engine = self._native_engine()
         self._facts = SiteFacts(1, is_primary=True)
         self.sites: tuple[tuple[str, SiteInfo], ...] = ()
         self.is_running = False
@@ -189,6 +185,24 @@ class Node:
         self._streams: list[StreamServer] = []
         self._http: list[HttpPort] = []
         self._tls: asyncio.Task[ssl.SSLContext | None] | None = None
+
+    def _native_engine(self) -> NativeEngine:
+        return NativeEngine(
+            self.registry,
+            self._chain,
+            self.sessions,
+            lambda: self._facts,
+            self.signer,
+            clock=self.adapters.clock.now,
+            rng=self.adapters.rng.octets,
+            workers=self.adapters.run_blocking,
+            referral=self._referral,
+        )
+
+    def _referral_link(self) -> ReferralLink | None:
+        if self.resolution is None:
+            return None
+        return ReferralLink(self.registry, self.resolution, recurses=self.config.resolution.recursion)
 
     def _resolution(self, roots: Roots | None) -> Resolution | None:
         """What resolves other servers' names; None without a root to start from."""
@@ -219,6 +233,7 @@ class Node:
                 udp_admin=self.config.listen.udp_admin,
             ),
             AuthenticationLink(self.registry, self.challenges, self.sessions, self.proofs, self.metrics),
+            self.moving,
             *([] if self._referral is None else [self._referral]),
             OperationsLink(self.registry, self.sessions, self.proofs, self.adapters.rng.octets, self.metrics),
         ]
@@ -259,6 +274,8 @@ class Node:
             self.cache.clear()
         else:
             self.cache.drop(change)
+        for watcher in self.watchers:
+            watcher(change)
         if self.resolution is not None:
             self.resolution.note_change(change.name, everything=change.is_homing)
 

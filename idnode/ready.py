@@ -2,36 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
 from pathlib import Path
+from typing import Final
 
-from idnode.adapters.net import Address
-from idnode.demo import SECRET_KEY_INDEX, Administrator
-from idnode.node import Node
-from idnode_protocol.handle import to_text
+from idnode.country.country import Country
+from idnode.country.nodes import CountryNode
+from idnode.demo import SECRET_KEY_INDEX
+
+READY_MODE: Final = 0o600
+"""It holds secrets."""
 
 
-def _of(addresses: Sequence[Address], family: str) -> str | None:
-    return next((str(address) for address in addresses if address.family == family), None)
-
-
-def describe(node: Node, prefixes: Sequence[str], client_config: Path, admin: Administrator) -> dict[str, object]:
+def describe(member: CountryNode) -> dict[str, object]:
     """The ready file's entry for one node; what is not listened on is null."""
-    http = _of(node.http_addresses, "ipv4") or _of(node.http_addresses, "ipv6")
     return {
-        "name": node.config.name,
-        "role": node.config.role,
-        "prefixes": list(prefixes),
-        "udp": _of(node.udp_addresses, "ipv4"),
-        "tcp": _of(node.tcp_addresses, "ipv4"),
-        "http": None if http is None else f"http://{http}",
-        "https": None if http is None else f"https://{http}",
-        "udp6": _of(node.udp_addresses, "ipv6"),
-        "tcp6": _of(node.tcp_addresses, "ipv6"),
-        "client_config": str(client_config),
-        "admin": {
-            "handle": to_text(admin.handle),
-            "index": SECRET_KEY_INDEX,
-            "secret": admin.secret.decode("utf-8"),
-        },
+        "name": member.name,
+        "role": member.role,
+        "prefixes": list(member.prefixes),
+        **member.listening(),
+        "client_config": str(member.client_config),
+        "admin": {"handle": member.administrator, "index": SECRET_KEY_INDEX, "secret": member.secret},
     }
+
+
+def write_ready_file(country: Country, path: Path) -> None:
+    """Write the file atomically: every node, the demo node first."""
+    octets = json.dumps({"nodes": [describe(each) for each in country.nodes]}, ensure_ascii=False, indent=1)
+    country.adapters.disk.write_atomic(path, octets.encode("utf-8"), READY_MODE)

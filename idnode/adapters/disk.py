@@ -38,14 +38,17 @@ class Lock(Protocol):
 class Disk(Protocol):
     """All the files there are."""
 
-    def makedirs(self, path: AnyPath, mode: int = 0o700) -> None:
+    def makedirs(self, path: AnyPath, mode: int = 0o700, *, durable: bool = True) -> None:
         """Make the folder and those above it. One that exists keeps its mode."""
 
     def read(self, path: AnyPath) -> bytes:
         """The whole file."""
 
-    def write_atomic(self, path: AnyPath, octets: bytes, mode: int = 0o600) -> None:
-        """Replace the file, durably: after return a power cut keeps it, before it the old one or this one is there."""
+    def write_atomic(self, path: AnyPath, octets: bytes, mode: int = 0o600, *, durable: bool = True) -> None:
+        """Replace the file, durably: after return a power cut keeps it, before it the old one or this one is there.
+
+        Without ``durable`` a power cut may take it: for what is made anew at every start.
+        """
 
     def lock(self, path: AnyPath) -> Lock:
         """Take an exclusive lock, made visible as a file. Raises AlreadyLocked at once instead of waiting."""
@@ -95,7 +98,7 @@ class _FileLock:
 class RealDisk:
     """The machine's files."""
 
-    def makedirs(self, path: AnyPath, mode: int = 0o700) -> None:
+    def makedirs(self, path: AnyPath, mode: int = 0o700, *, durable: bool = True) -> None:
         missing: list[Path] = []
         folder = Path(path)
         while not folder.exists():
@@ -104,14 +107,15 @@ class RealDisk:
         for folder in reversed(missing):
             folder.mkdir(exist_ok=True)
             folder.chmod(mode)  # mkdir's own mode is thinned out by the umask
-            _sync_folder(folder.parent)
+            if durable:
+                _sync_folder(folder.parent)
         if not Path(path).is_dir():
             raise NotADirectoryError(20, "not a folder", os.fspath(path))
 
     def read(self, path: AnyPath) -> bytes:
         return Path(path).read_bytes()
 
-    def write_atomic(self, path: AnyPath, octets: bytes, mode: int = 0o600) -> None:
+    def write_atomic(self, path: AnyPath, octets: bytes, mode: int = 0o600, *, durable: bool = True) -> None:
         target = Path(path)
         descriptor, temporary = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent)
         try:
@@ -120,7 +124,8 @@ class RealDisk:
                 rest = memoryview(octets)
                 while rest:
                     rest = rest[os.write(descriptor, rest) :]
-                os.fsync(descriptor)
+                if durable:
+                    os.fsync(descriptor)
             finally:
                 os.close(descriptor)
             os.replace(temporary, target)
@@ -128,7 +133,8 @@ class RealDisk:
             with contextlib.suppress(OSError):
                 os.unlink(temporary)
             raise
-        _sync_folder(target.parent)
+        if durable:
+            _sync_folder(target.parent)
 
     def lock(self, path: AnyPath) -> Lock:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)

@@ -130,7 +130,7 @@ class SimulatedDisk:
 
     # Files.
 
-    def makedirs(self, path: AnyPath, mode: int = 0o700) -> None:
+    def makedirs(self, path: AnyPath, mode: int = 0o700, *, durable: bool = True) -> None:
         folder = _absolute(path)
         for one in (*reversed(folder.parents), folder):
             if one in self._names:
@@ -142,7 +142,7 @@ class SimulatedDisk:
         self._step("read")
         return inode.live
 
-    def write_atomic(self, path: AnyPath, octets: bytes, mode: int = 0o600) -> None:
+    def write_atomic(self, path: AnyPath, octets: bytes, mode: int = 0o600, *, durable: bool = True) -> None:
         target = _absolute(path)
         folder = target.parent
         if folder not in self._folders:
@@ -155,14 +155,16 @@ class SimulatedDisk:
             self._step("create")
             self._rename_in(folder, lambda names: names.update({part: inode}))
             self._write(inode, bytes(octets))
-            self._sync_file(inode)
+            if durable:
+                self._sync_file(inode)
             self._step("rename")
         except OSError:
             if part in self._names:
                 self._rename_in(folder, lambda names: names.pop(part, None))
             raise
         self._rename_in(folder, lambda names: names.update({target: names.pop(part)}))
-        self._sync_folder(folder)
+        if durable:
+            self._sync_folder(folder)
 
     def _write(self, inode: _Inode, octets: bytes) -> None:
         self._step("write")

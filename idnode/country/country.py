@@ -10,8 +10,10 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from itertools import islice
 from pathlib import Path
 from types import TracebackType
 from typing import Final
@@ -31,10 +33,12 @@ from idnode.country.writing import WRITES_AT_ONCE, do
 from idnode.demo import SECRET_KEY_INDEX, Administrator
 from idnode.keeping import AdminKeys, load_administrator, load_key, write_client_config
 from idnode.node import Node
+from idnode.resolution.roots import Roots
 from idnode_protocol.codes import OpCode
 from idnode_protocol.handle import ROOT_HANDLE, from_text, to_text
 from idnode_protocol.requests import ValuesRequest
 from idnode_protocol.value import HandleValue
+from idnode_registry.crypto import Signer
 from idnode_registry.format import PUBLIC_READ
 
 DEMO_PORTS: Final = Ports(2641, 8000)
@@ -71,6 +75,7 @@ class Country:
         port_base: int | None = 0,
         habits: Habits | None = None,
         client_config: Path | None = None,
+        demo_prefixes: Sequence[str] = (),
     ) -> None:
         self._owns_adapters = adapters is None
         self.adapters = adapters or real_adapters()
@@ -79,6 +84,7 @@ class Country:
         self._habits = habits
         self._demo_client_config = client_config
         self._wanted = topology
+        self._demo_prefixes = tuple(demo_prefixes)
         self._private: Path | None = None
         self._nodes: dict[str, CountryNode] = {}
         self._states = StateStore(self.adapters, data)
@@ -148,10 +154,26 @@ class Country:
     @property
     def recursive(self) -> CountryNode:
         """The first recursive node. Raises :class:`TopologyWrong` when the country has none."""
-        found = next((each for each in self.nodes if each.role == "recursive"), None)
-        if found is None:
+        if self.recursive_or_none is None:
             raise TopologyWrong("this country has no recursive node")
-        return found
+        return self.recursive_or_none
+
+    @property
+    def recursive_or_none(self) -> CountryNode | None:
+        """The first recursive node, if there is one."""
+        return next((each for each in self.nodes if each.role == "recursive"), None)
+
+    def roles(self) -> dict[str, int]:
+        """How many nodes of each role there are."""
+        return dict(Counter(each.role for each in self.nodes))
+
+    def holders_to_check(self) -> tuple[CountryNode, ...]:
+        """The demo node, and an enterprise node below it if there is one."""
+        start = f"{self.demo.prefixes[0].upper()}."
+        below = (
+            each for each in self.nodes if each.role == "enterprise" and each.prefixes[0].upper().startswith(start)
+        )
+        return (self.demo, *islice(below, 1))
 
     # --- using it ------------------------------------------------------------------------------------------------
 
@@ -182,7 +204,7 @@ class Country:
             self._private = disk.temporary_folder("idnode-up-")
         else:
             disk.makedirs(self._data)
-        self.state = self._states.load(self._wanted, shipped_topology("minimal"))
+        self.state = self._states.load(self._wanted, shipped_topology("minimal"), self._demo_prefixes)
         if self._habits is None:
             self._habits = Habits(usable_addresses(self.adapters))
         for spec in self._in_order():
@@ -193,8 +215,9 @@ class Country:
         self.save()
 
     def _in_order(self) -> list[NodeSpec]:
-        demo = self.topology.node(self.state.demo)
-        return [demo, *(spec for spec in self.topology.nodes if spec is not demo)]
+        """The demo node first, for it wants its usual ports; recursive nodes last, for they need to know the root."""
+        rank = {self.state.demo: 0}
+        return sorted(self.topology.nodes, key=lambda spec: rank.get(spec.name, 2 if spec.role == "recursive" else 1))
 
     async def stop(self) -> None:
         """Stop every node; what was only for this run is removed. May be called twice."""
@@ -221,7 +244,7 @@ class Country:
     async def launch(self, spec: NodeSpec) -> CountryNode:
         """Start one node. It listens, but nobody is told of it yet."""
         folder = self.folder(spec.name)
-        self.adapters.disk.makedirs(folder)
+        self.adapters.disk.makedirs(folder, durable=self._data is not None)
         number = self.state.number(spec.name)
         seed = self.topology.seed
         key_file = folder / "server.key"
@@ -244,14 +267,16 @@ class Country:
         drawn = drawn_key(self.topology.seed, 2 * number + 1)
         return load_administrator(self.adapters, where, admin_handle(spec), drawn)
 
-    async def _listening(self, spec: NodeSpec, number: int, signer: object, folder: Path) -> Node:
+    async def _listening(self, spec: NodeSpec, number: int, signer: Signer, folder: Path) -> Node:
         """The started node. Ports nobody asked for by number are looked for again when somebody else takes them."""
         store = folder / "store" if self._data is not None else None
         assert self._habits is not None
         wanted = self._ports(spec, number)
         for tries_left in reversed(range(PORT_TRIES_MAX)):
             ports, is_chosen_freely = self._concrete(spec, wanted)
-            node = Node(config_of(spec, ports, self._habits, store), self.adapters, signer)  # type: ignore[arg-type]
+            config = config_of(spec, ports, self._habits, store)
+            node = Node(config, self.adapters, signer, roots=self._roots() if spec.role == "recursive" else None)
+            node.country = self
             try:
                 await node.start()
             except AddressTaken:
@@ -261,6 +286,11 @@ class Country:
                 continue
             return node
         raise AssertionError("the last try either returns or raises")
+
+    def _roots(self) -> Roots:
+        """Where a recursive node's walk begins."""
+        sites = tuple(site for _, site in self.root.node.sites)
+        return Roots(sites, updated_at=self.adapters.clock.now())
 
     def _ports(self, spec: NodeSpec, number: int) -> Ports:
         """What was asked for; 0 = any."""
@@ -281,7 +311,7 @@ class Country:
         assert self._habits is not None
         if wanted.native and wanted.http:
             return wanted, False
-        last = self.state.ports.get(spec.name) if self._port_base is None else None
+        last = self.state.ports.get(spec.name)
         native, http = last or self.adapters.net.free_ports(2, self._habits.addresses)
         return Ports(wanted.native or native, wanted.http or http), not (wanted.native and wanted.http)
 

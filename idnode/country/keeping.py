@@ -10,6 +10,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -71,10 +72,15 @@ class StateStore:
         self._adapters = adapters
         self._path = None if data is None else data / STATE_FILE
 
-    def load(self, wanted: Topology | None, default: Topology) -> State:
-        """What was kept, else a new state of ``wanted`` or ``default``. Raises :class:`TopologyWrong`."""
+    def load(self, wanted: Topology | None, default: Topology, demo_prefixes: Sequence[str] = ()) -> State:
+        """What was kept, else a new state of ``wanted`` or ``default``. Raises :class:`TopologyWrong`.
+
+        ``demo_prefixes`` take the place of the demo node's in a new state; to a kept one they are added.
+        """
         if self._path is None or not self._adapters.disk.exists(self._path):
             topology = wanted or default
+            if demo_prefixes:
+                topology = topology.with_prefixes(topology.demo.name, demo_prefixes)
             return State(topology, topology.demo.name)
         try:
             kept = _Kept.model_validate_json(self._adapters.disk.read(self._path))
@@ -85,7 +91,11 @@ class StateStore:
                 f"{self._path.parent} holds the country {kept.topology.name}, not {wanted.name}: "
                 f"leave --topology out, or give another folder"
             )
-        return State(kept.topology, kept.demo, kept.numbers, kept.ports, kept.moved)
+        topology = kept.topology
+        new = [prefix for prefix in demo_prefixes if topology.holder(prefix) is None]
+        if new:
+            topology = topology.with_prefixes(kept.demo, [*topology.node(kept.demo).prefixes, *new])
+        return State(topology, kept.demo, kept.numbers, kept.ports, kept.moved)
 
     def save(self, state: State) -> None:
         """Keep the state, durably."""

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from idnode.adapters.net import Address
-from idnode.config import AuthenticationConfig, ListenConfig, NetworkConfig, NodeConfig, StoreConfig
+from idnode.config import AuthenticationConfig, ListenConfig, NetworkConfig, NodeConfig, ResolutionConfig, StoreConfig
 from idnode.country.seeding import ROOT_ADMIN
 from idnode.country.topology import NodeSpec
 from idnode.keeping import AdminKeys
 from idnode.node import Node
 from idnode_protocol.handle import to_text
+
+RECURSIVE_PACKETS_PER_S: Final = 100_000.0
+"""Upstream of a recursive node here are nodes of the same process: the bound against strangers is out of the way."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +56,7 @@ def config_of(spec: NodeSpec, ports: Ports, habits: Habits, store: Path | None) 
         ),
         store=StoreConfig(folder=store, after_images=True, fsync=habits.fsync),
         network=NetworkConfig(trust_private=habits.trust_private),
+        resolution=ResolutionConfig(recursion=spec.role == "recursive", prefix_packets_per_s=RECURSIVE_PACKETS_PER_S),
         authentication=AuthenticationConfig(server_admins=(f"0:{admin_handle(spec)}",)),
     )
 

@@ -13,6 +13,7 @@ Every holder keeps a record of its own prefix too, without HS_SITE.PREFIX: a reg
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import count
 from typing import Final
 
 from idnode.country.topology import Topology
@@ -39,8 +40,8 @@ Sites = Sequence[tuple[str, SiteInfo]]
 SITE_INDEX: Final = 1
 PREFIX_SITE_INDEX: Final = 11
 SITE_INDEXES: Final = tuple(range(1, 21))
+OWN_SITE_INDEXES: Final = SITE_INDEXES[:10]
 """Where the country writes the sites of a prefix, 1..10 HS_SITE and HS_SITE.6, 11..20 HS_SITE.PREFIX."""
-PARENT_ADMIN_INDEX: Final = 101
 ROOT_ADMIN: Final = "0.ADMIN/ADMIN"
 TRUST_HANDLE: Final = b"0.0/0.0"
 ROOT_PREFIXES: Final = (ROOT_HANDLE, NA_START + b"0.0", NA_START + b"0.ADMIN")
@@ -51,6 +52,14 @@ def admin_value(administrator: Administrator, index: int = ADMIN_INDEX) -> Handl
     """Every right for the group of an administrator's keys."""
     record = AdminRecord(ALL_ADMIN_PERMISSIONS, administrator.handle, GROUP_INDEX)
     return HandleValue(index, "HS_ADMIN", record.to_octets())
+
+
+def missing_admins(stored: Sequence[HandleValue], administrators: Sequence[Administrator]) -> list[HandleValue]:
+    """HS_ADMIN values for those who have none in a record yet, at free indexes from 100 on; nobody loses his."""
+    present = {value.data for value in stored if value.has_type("HS_ADMIN")}
+    taken = {value.index for value in stored}
+    free = (index for index in count(ADMIN_INDEX) if index not in taken)
+    return [admin_value(each, next(free)) for each in administrators if admin_value(each).data not in present]
 
 
 def site_values(sites: Sites, ttl_s: int, *, delegates: bool) -> list[HandleValue]:
@@ -104,9 +113,13 @@ async def seed_holder(registry: Registry, prefix: str, sites: Sites, administrat
     """Make a registry answer for ``prefix``; its own record of it says who may register there."""
     await home(registry, homed_for(prefix), now)
     name = NA_START + from_text(prefix)
-    values = [*site_values(sites, HandleValue(1, "", b"").ttl, delegates=False), admin_value(administrator)]
+    stored = registry.values(name) or ()
+    values = [
+        *site_values(sites, HandleValue(1, "", b"").ttl, delegates=False),
+        *missing_admins(stored, [administrator]),
+    ]
     if registry.is_homed(name):
-        await ensure(registry, name, values, now, owned=SITE_INDEXES[:10])
+        await ensure(registry, name, values, now, owned=OWN_SITE_INDEXES)
     else:
         await keep_copy(registry, name, values, now)
 
@@ -130,5 +143,6 @@ async def delegate(
     has_below = holder.role in ("top", "secondary") or bool(topology.delegated_below(prefix))
     delegates = has_below and holder is not parent  # a server that names itself would send its askers in a circle
     values = site_values(sites, topology.delegation_ttl_s, delegates=delegates)
-    values += [admin_value(each, ADMIN_INDEX + place) for place, each in enumerate(administrators)]
-    return await ensure(registry, NA_START + from_text(prefix), values, now, owned=SITE_INDEXES)
+    name = NA_START + from_text(prefix)
+    values += missing_admins(registry.values(name) or (), administrators)
+    return await ensure(registry, name, values, now, owned=SITE_INDEXES)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import tomllib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Annotated, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -135,6 +135,14 @@ class Topology(_Model):
         """With one node less; raises :class:`TopologyWrong`."""
         gone = self.node(name)
         return self._with(tuple(node for node in self.nodes if node is not gone))
+
+    def with_prefixes(self, name: str, prefixes: Sequence[str]) -> Topology:
+        """With a node holding exactly ``prefixes``; raises :class:`TopologyWrong`."""
+        changed = self.node(name)
+        nodes = (
+            node.model_copy(update={"prefixes": tuple(prefixes)}) if node is changed else node for node in self.nodes
+        )
+        return self._with(tuple(nodes))
 
     def moved(self, prefix: str, to: str) -> Topology:
         """With ``prefix`` at another node; raises :class:`TopologyWrong`."""
