@@ -7,6 +7,7 @@ from typing import Final
 
 from idnode.adapters import Adapters
 from idnode_registry.crypto import Signer
+from idnode_registry.errors import WritingError
 from idnode_registry.journal import HEAD_INTERVAL_S, HeadSigner, SignedHead, head_name, heads_start
 from idnode_registry.store import Store
 
@@ -69,7 +70,7 @@ class HeadKeeper:
         )
 
     async def sign_due(self, early_s: float = 0.0) -> int:
-        """Sign the heads that are due within ``early_s``; returns how many. A read-only store keeps its older heads."""
+        """Sign the heads that are due within ``early_s``; returns how many. A read-only or full store keeps its older heads."""
         signed = 0
         now = self._adapters.clock.now()
         for prefix in self._store.prefixes():
@@ -79,6 +80,10 @@ class HeadKeeper:
                     prefix, bucket, head.serial, now + early_s
                 ):
                     made = await self._adapters.run_blocking(self._signer.sign, prefix, bucket, head, now)
-                    await asyncio.wrap_future(self._store.put_meta(head_name(made), made.to_octets()))
+                    try:
+                        await asyncio.wrap_future(self._store.put_meta(head_name(made), made.to_octets()))
+                    except WritingError:  # no space, or read-only by now: the records matter more, try again later
+                        self._signer.forget(prefix, bucket)
+                        return signed
                     signed += 1
         return signed

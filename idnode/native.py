@@ -78,11 +78,12 @@ class NativeEngine:
         self._signing = asyncio.Semaphore(SIGNATURES_AT_ONCE)
         self._referral = referral
 
-    def plain(self, octets: bytes, now: float) -> tuple[bytes, bytes, float | None] | None:
+    def plain(self, octets: bytes, now: float) -> tuple[bytes | None, bytes, float | None] | None:
         """(folded name, response, seconds it lives) for a request that may be kept as a finished answer
         (:func:`idnode.answer_cache.may_be_cached`); None seconds = until a write makes it wrong.
 
-        None in all when it takes more than reading registry and memory; then :meth:`answer` does it.
+        The name is None when the answer must not be kept, because a template made it. None in all when it takes more
+        than reading registry and memory; then :meth:`answer` does it.
         """
         try:
             message = decode_message(octets)
@@ -97,7 +98,8 @@ class NativeEngine:
             return None
         response = respond(message, message, decided, self._site(), now)
         lives_s = None if decided.freshness is None else decided.freshness.lives_s
-        return self._registry.fold(with_slash(request.handle)), response.to_octets(), lives_s
+        name = self._registry.fold(with_slash(request.handle)) if decided.is_lasting else None
+        return name, response.to_octets(), lives_s
 
     def _decided(self, ask: Ask, now: float) -> Reply | Plan | None:
         """By the registry, or for another server's name by what is remembered of it; None = it has to be asked for."""

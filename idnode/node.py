@@ -164,15 +164,29 @@ class Node:
             limit_trusted=config.network.limit_trusted,
             on_refused=self.log.auth_failure,
         )
+        self.resolution = self._resolution(roots)
+        self._referral = (
+            None
+            if self.resolution is None
+            else ReferralLink(self.registry, self.resolution, recurses=config.resolution.recursion)
+        )
         self.moving = MovingLink()
         self.watchers: list[Listener] = []
         """Told of every commit after the node itself; short, never raise, may be called on the writer's thread."""
         self.country: Country | None = None
         """The country this node is part of, if any."""
-        self.resolution = self._resolution(roots)
-        self._referral = self._referral_link()
         self._chain = build_chain(self._links())
-        self.engine = self._native_engine()
+        self.engine = NativeEngine(
+            self.registry,
+            self._chain,
+            self.sessions,
+            lambda: self._facts,
+            signer,
+            clock=adapters.clock.now,
+            rng=adapters.rng.octets,
+            workers=adapters.run_blocking,
+            referral=self._referral,
+        )
         self._facts = SiteFacts(1, is_primary=True)
         self.sites: tuple[tuple[str, SiteInfo], ...] = ()
         self.is_running = False
@@ -185,24 +199,6 @@ class Node:
         self._streams: list[StreamServer] = []
         self._http: list[HttpPort] = []
         self._tls: asyncio.Task[ssl.SSLContext | None] | None = None
-
-    def _native_engine(self) -> NativeEngine:
-        return NativeEngine(
-            self.registry,
-            self._chain,
-            self.sessions,
-            lambda: self._facts,
-            self.signer,
-            clock=self.adapters.clock.now,
-            rng=self.adapters.rng.octets,
-            workers=self.adapters.run_blocking,
-            referral=self._referral,
-        )
-
-    def _referral_link(self) -> ReferralLink | None:
-        if self.resolution is None:
-            return None
-        return ReferralLink(self.registry, self.resolution, recurses=self.config.resolution.recursion)
 
     def _resolution(self, roots: Roots | None) -> Resolution | None:
         """What resolves other servers' names; None without a root to start from."""

@@ -13,7 +13,7 @@ import typer
 from pydantic import ValidationError
 
 from idnode.adapters.errors import AdapterError
-from idnode.client.errors import ClientError, NoAnswer, Refused
+from idnode.client.errors import ClientError, ConfigUnusable, NoAnswer, Refused
 from idnode.settings import SettingsWrong
 from idnode_protocol.codes import ResponseCode
 from idnode_protocol.errors import ProtocolError
@@ -43,12 +43,35 @@ _NOT_ALLOWED: Final = frozenset(
 )
 
 
+HINTS: Final[dict[int, str]] = {
+    ResponseCode.HANDLE_NOT_FOUND: "check the spelling, or create it",
+    ResponseCode.HANDLE_ALREADY_EXISTS: "change it with `idnode update`, or give --overwrite to replace it",
+    ResponseCode.VALUES_NOT_FOUND: "it has no value of that index or type that you may see",
+    ResponseCode.VALUE_ALREADY_EXISTS: "leave --add away to replace the value, or take a free index",
+    ResponseCode.INVALID_ADMIN: "no HS_ADMIN value of the record, or of its prefix, names you",
+    ResponseCode.AUTHENTICATION_FAILED: "check index, handle and key",
+    ResponseCode.SERVER_BUSY: "try again later",
+}
+"""What to do about a refusal, where the server cannot know what was typed."""
+
+
+def text_of(wrong: Exception) -> str:
+    """What went wrong, and what to do about it, in one line."""
+    if isinstance(wrong, Refused):
+        hint = HINTS.get(wrong.code)
+        return f"{wrong}; {hint}" if hint else str(wrong)
+    if isinstance(wrong, OSError) and wrong.filename is not None:
+        return f"{wrong.filename}: {wrong.strerror}"
+    return str(wrong)
+
+
 def exit_of(wrong: Exception) -> Exit:
     """The exit code of an error."""
     if isinstance(wrong, Refused):
         return Exit.NOT_ALLOWED if wrong.code in _NOT_ALLOWED else Exit.REFUSED
     table: tuple[tuple[type[Exception], Exit], ...] = (
         (NoAnswer, Exit.UNREACHABLE),
+        (ConfigUnusable, Exit.STORE),
         (ClientError, Exit.REFUSED),
         (RegistryError, Exit.STORE),
         (AdapterError, Exit.LISTEN),
@@ -73,7 +96,7 @@ def errors_as_lines() -> Iterator[None]:
         if isinstance(wrong, ValidationError):
             first = wrong.errors()[0]
             fail(f"setting {'.'.join(map(str, first['loc']))}: {first['msg']}", Exit.USAGE)
-        fail(str(wrong), exit_of(wrong))
+        fail(text_of(wrong), exit_of(wrong))
 
 
 def show(value: object, text: str, *, as_json: bool) -> None:

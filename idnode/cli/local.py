@@ -17,6 +17,8 @@ from idnode_registry.engines.lmdb import LmdbStore
 from idnode_registry.keystore import read_private_key, write_private_key
 from idnode_registry.registry import Registry
 
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
 key = typer.Typer(help="Make and show keys.", no_args_is_help=True)
 
 
@@ -24,6 +26,7 @@ key = typer.Typer(help="Make and show keys.", no_args_is_help=True)
 def key_new(
     path: Path,
     passphrase: Annotated[str | None, typer.Option(envvar="IDNODE_PASSPHRASE", help="Encrypt with this.")] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Make an RSA key; PATH gets the private key file, PATH.pub the public key as HS_PUBKEY data."""
     with errors_as_lines():
@@ -34,7 +37,8 @@ def key_new(
         octets = write_private_key(signer, passphrase.encode("utf-8") if passphrase else None, adapters.rng.octets)
         adapters.disk.write_atomic(path, octets, 0o600)
         adapters.disk.write_atomic(path.with_name(path.name + ".pub"), signer.public_key_octets, 0o644)
-        print(f"wrote {path} and {path.name}.pub")
+        files = {"private_key": str(path), "public_key": f"{path}.pub"}
+        show(files, f"wrote {path} and {path.name}.pub", as_json=as_json)
 
 
 @key.command("show")
@@ -51,7 +55,7 @@ def key_show(
 
 def check(
     data: Annotated[Path, typer.Argument(help="The folder of --data, or a store.folder.")],
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Inspect a store that no node is using: checksums, order, counters, journal, Merkle heads, records."""
     with errors_as_lines():
@@ -74,6 +78,7 @@ def check(
 def client_config(
     folder: Annotated[Path, typer.Argument(help="Where to write.")],
     data: Annotated[Path, typer.Option(help="The data folder of the node started with `idnode up --data`.")],
+    as_json: AsJson = False,
 ) -> None:
     """Write the folder with which an unmodified Handle.Net client uses a node: -Dnet.handle.configDir=FOLDER."""
     with errors_as_lines():
@@ -81,4 +86,4 @@ def client_config(
         if not made.is_dir():
             fail(f"{made} does not exist; start the node once with `idnode up --data {data}`", Exit.USAGE)
         shutil.copytree(made, folder, dirs_exist_ok=True)
-        print(f"wrote {folder}")
+        show({"folder": str(folder)}, f"wrote {folder}", as_json=as_json)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import signal
 import sys
 from pathlib import Path
@@ -55,6 +56,12 @@ def stop_event() -> asyncio.Event:
     return event
 
 
+def settle() -> None:
+    """What start-up made stays: the garbage collector need not walk it again, which stops the loop for 20 to 70 ms."""
+    gc.collect()
+    gc.freeze()
+
+
 def _print_usage(country: Country) -> None:
     demo = country.demo
     print(f"idnode is up: {country.topology.name}, {len(country.nodes)} nodes; {demo.name} holds {demo.prefixes[0]}")
@@ -96,6 +103,7 @@ async def _check(country: Country) -> CheckReport:
 async def _up(country: Country, ready_file: Path | None, *, self_check: bool, exit_after: bool) -> int:
     async with country:
         event = stop_event()
+        settle()
         if ready_file is not None:
             write_ready_file(country, ready_file)
         is_right = True

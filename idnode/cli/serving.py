@@ -8,7 +8,7 @@ import typer
 
 from idnode.adapters import Adapters, real_adapters
 from idnode.cli.exits import Exit, errors_as_lines
-from idnode.cli.running import run, stop_event
+from idnode.cli.running import run, settle, stop_event
 from idnode.cli.settings_options import ConfigFile, Settings, key_path, load_settings
 from idnode.config import NodeConfig
 from idnode.demo import home_prefix
@@ -19,6 +19,7 @@ from idnode.node import Node
 async def _serve(config: NodeConfig, adapters: Adapters) -> int:
     async with Node(config, adapters, load_key(adapters, key_path(config))) as node:
         event = stop_event()
+        settle()
         for prefix in config.prefixes:
             home_prefix(node.registry, prefix.encode("utf-8"), adapters.clock.now())
         addresses = ", ".join(map(str, (*node.udp_addresses, *node.http_addresses)))

@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import Awaitable, Callable
 from contextlib import nullcontext
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,6 +17,7 @@ from idnode.cli.exits import Exit, errors_as_lines, fail, show
 from idnode.client.administrator import Administrator
 from idnode.client.errors import NoAnswer, Refused
 from idnode.client.resolver import Record, Resolver
+from idnode.keeping import check_mode
 from idnode.node import parse_reference
 from idnode_protocol.handle import to_text
 from idnode_protocol.json_form import value_from_json, value_to_json
@@ -36,6 +38,14 @@ AdminServer = Annotated[
 ]
 Session = Annotated[bool, typer.Option(help="Prove once in a session; without it each request, and all in clear.")]
 DEFAULT_SERVER = "127.0.0.1:2641"
+
+
+class Transport(StrEnum):
+    """The ways to a server."""
+
+    UDP = "udp"
+    TCP = "tcp"
+    HTTP = "http"
 
 
 def parse_values(pairs: list[str], values: list[str]) -> list[HandleValue]:
@@ -69,6 +79,8 @@ def _administrator(
     who = parse_reference(admin)
     resolver = Resolver(server or DEFAULT_SERVER)
     disk = resolver.adapters.disk
+    for path in filter(None, (secret_file, key_file)):
+        check_mode(resolver.adapters, path)
     secret = disk.read(secret_file).rstrip(b"\r\n") if secret_file is not None else None
     signer = read_private_key(disk.read(key_file)) if key_file is not None and secret is None else None
     if secret is None and signer is None:
@@ -113,13 +125,15 @@ def resolve(
     server: Server = DEFAULT_SERVER,
     index: Annotated[list[int] | None, typer.Option(help="Only this index; may be repeated.")] = None,
     type_: Annotated[list[str] | None, typer.Option("--type", help="Only this type; may be repeated.")] = None,
-    transport: Annotated[str, typer.Option(help="udp, tcp or http; all in this order without it.")] = "",
+    transport: Annotated[
+        Transport | None, typer.Option(help="Ask this way only; all in this order without it.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Show what a handle resolves to."""
 
     async def main() -> Record:
-        ways = (transport,) if transport else ("udp", "tcp", "http")
+        ways = (transport.value,) if transport else tuple(Transport)
         async with Resolver(server, transports=ways) as resolver:
             return await resolver.resolve(handle, types=type_ or (), indexes=index or ())
 
@@ -224,7 +238,8 @@ def list_(
 
 def wait(
     server: Server = DEFAULT_SERVER,
-    timeout: Annotated[float, typer.Option(help="Seconds to wait at most.")] = 30.0,
+    timeout: Annotated[float, typer.Option(min=0, help="Seconds to wait at most.")] = 30.0,
+    as_json: AsJson = False,
 ) -> None:
     """Wait until a node answers."""
 
@@ -245,3 +260,4 @@ def wait(
     with errors_as_lines():
         if not asyncio.run(main()):
             fail(f"{server} did not answer within {timeout:g} s; is the node running?", Exit.UNREACHABLE)
+        show({"server": server, "answers": True}, f"{server} answers", as_json=as_json)

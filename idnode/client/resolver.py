@@ -98,6 +98,16 @@ class Answer:
         return self.message.header.response_code
 
 
+def host_and_port(server: str) -> tuple[str, int]:
+    """``host``, ``host:port`` or ``[::1]:port`` as (host, port); raises ValueError."""
+    try:
+        parts = urlsplit(f"//{server}")
+        return parts.hostname or "127.0.0.1", DEFAULT_PORT if parts.port is None else parts.port
+    except ValueError as wrong:
+        text = f"{server!r} is no address: write host:port, such as 127.0.0.1:2641, or an http:// or https:// address"
+        raise ValueError(text) from wrong
+
+
 class Resolver:
     """``async with Resolver("127.0.0.1:2641") as resolver: record = await resolver.resolve("99.900/x")``.
 
@@ -189,8 +199,7 @@ class Resolver:
             return HttpTransport(self._session, url)
         if is_url:
             return None
-        parts = urlsplit(f"//{self._server}")
-        host, port = parts.hostname or "127.0.0.1", parts.port or DEFAULT_PORT
+        host, port = host_and_port(self._server)
         return (UdpTransport if kind == "udp" else TcpTransport)(self.adapters, host, port)
 
     def request(self, opcode: int, request: AnyRequest, flags: int = REQUEST_FLAGS, session_id: int = 0) -> Message:

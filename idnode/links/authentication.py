@@ -27,7 +27,7 @@ from idnode_registry.sessions import Session, SessionTable
 from idnode_registry.verify import Verdict
 
 FAILURE_TEXTS: Final[dict[int, str]] = {
-    ResponseCode.AUTHENTICATION_FAILED: "the proof fits no key of this user, or its hash (MD5, SHA-1) is off; check them",
+    ResponseCode.AUTHENTICATION_FAILED: "the proof fits no key of this user, or its hash (MD5, SHA-1) is off",
     ResponseCode.INVALID_CREDENTIAL: "this kind of proof is not known; use HS_SECKEY or HS_PUBKEY",
     ResponseCode.AUTHENTICATION_ERROR: "the proof cannot be read or costs too much",
     ResponseCode.SERVER_BUSY: "too many proofs are being checked; try again",

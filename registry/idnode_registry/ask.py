@@ -73,6 +73,7 @@ class Reply:
     record is never decoded to answer. ``pages`` carries the names of a list, at most 50 at a time. ``flags`` are to be
     set in the response beside the usual ones (OWE, MNS). ``is_private``: a value without public read is inside.
     ``freshness`` is None for what this server itself knows.
+    ``is_lasting``: right until the record or its prefix handle changes; what a template makes depends on more.
     """
 
     code: int
@@ -80,6 +81,7 @@ class Reply:
     octets: bytes | None = None
     flags: int = 0
     is_private: bool = False
+    is_lasting: bool = True
     pages: Iterator[tuple[bytes, ...]] | None = field(default=None, compare=False)
     freshness: Freshness | None = None
 

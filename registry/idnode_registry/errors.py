@@ -121,3 +121,11 @@ class MalformedValues(AskingError):
 
 class ProofRefused(AskingError):
     """A Merkle proof was asked for sizes or indexes that the tree does not have, or whose leaves were cut."""
+
+
+class TemplateRefused(AskingError):
+    """A namespace, its template or a regular expression in it cannot be used; its owner must correct what is named."""
+
+
+class TemplateTooCostly(TemplateRefused):
+    """Evaluating the template takes more steps, or makes more octets, than are allowed; simplify it."""

@@ -222,6 +222,10 @@ class HeadSigner:
         """Take up a head signed by an earlier process, so that it is not signed again at once."""
         self._signed[head.prefix, head.bucket] = (head.serial, head.time_us / 1_000_000)
 
+    def forget(self, prefix: bytes, bucket: int) -> None:
+        """The bucket's last head could not be stored; it is due again."""
+        self._signed.pop((prefix, bucket), None)
+
     def due(self, prefix: bytes, bucket: int, serial: int, now: float) -> bool:
         """Whether the head at ``serial`` wants signing: something is new, and it is old or much enough.
 

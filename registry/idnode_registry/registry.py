@@ -28,6 +28,7 @@ from idnode_registry.plans import Change, Listener, Plan
 from idnode_registry.prefixes import HOMED_PREFIX, HomedPrefixes
 from idnode_registry.referrals import referral
 from idnode_registry.store import Problem, Store
+from idnode_registry.templates.namespace import parse_namespace
 from idnode_registry.verify import Verdict, authenticate
 
 __all__ = ["Change", "Plan", "Registry", "RegistrySettings"]
@@ -50,12 +51,26 @@ class RegistrySettings:
     """Switches every question of rights off."""
     after_images: bool = False
     """Journal entries carry the record as it was after the change."""
+    namespace: bytes | None = None
+    """HS_NAMESPACE data for prefixes whose prefix handle has none (docs/protocol.md §9)."""
+    namespace_override: bytes | None = None
+    """HS_NAMESPACE data that stands in the place of every prefix handle's."""
+    template_delimiter: bytes | None = None
+    """Where names that are not stored are cut when no namespace says."""
+
+    def __post_init__(self) -> None:
+        """Raises :class:`TemplateRefused` for a namespace that cannot be used."""
+        for octets in (self.namespace, self.namespace_override):
+            if octets is not None:
+                parse_namespace(octets)
 
 
 class Registry:
     """Decides about requests and carries them out. All methods may be called from any thread.
 
     ``rng`` (n -> n random octets) mints names. ``on_change`` is told of each commit before its reply is given.
+    ``namespace_of`` (prefix handle -> HS_NAMESPACE data, None = it has none) is asked for prefix handles that are not
+    stored here; it must not wait, and answers that needed it are not lasting.
     """
 
     def __init__(
@@ -66,6 +81,7 @@ class Registry:
         rng: Callable[[int], bytes],
         site: SiteInfo | None = None,
         on_change: Listener | None = None,
+        namespace_of: Callable[[bytes], bytes | None] | None = None,
     ) -> None:
         self.store = store
         self.settings = settings or RegistrySettings()
@@ -73,6 +89,7 @@ class Registry:
         self.site = site
         self.place: Place | None = None
         self.on_change = on_change
+        self.namespace_of = namespace_of
         self.homed = HomedPrefixes(store)
         self._folds_whole = store.case_mode == "fold-all"
 

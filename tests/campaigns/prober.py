@@ -1,12 +1,12 @@
 """A process that asks a node every so often, like a monitor and two customers, and keeps every sample.
 
-    prober.py UDP_OR_DASH TCP HTTP HANDLE EVERY_MS SECONDS
+    prober.py UDP TCP HTTP KINDS HANDLE EVERY_MS SECONDS
 
-Each turn asks ``/livez``, resolves the handle by TCP and by HTTP, each on a connection of its own; with a UDP address
-(``host:port`` instead of ``-``) it asks there too, a datagram a turn, sent once. A turn begins when its time comes,
+KINDS are some of ``livez,tcp,http,udp``: each turn asks ``/livez``, resolves the handle by TCP and by HTTP, each on a
+connection of its own, and by UDP with a datagram that is sent once. A turn begins when its time comes,
 whether or not the one before has been answered. Out, one JSON line: ``{kind: [seconds or null, ...], "late":
 [seconds, ...]}``. Seconds run from the moment the turn was *due*, so they contain this process's own lateness, which
-``late`` shows beside them; null is no right answer within ANSWER_WITHIN_S.
+``late`` shows beside them; null is no right answer within ANSWER_WITHIN_S. Ends early when its input is closed.
 """
 
 from __future__ import annotations
@@ -90,9 +90,10 @@ class Prober:
     async def run(self, questions: Callable[[int], dict[str, Awaitable[bool]]], every_s: float, seconds: float) -> None:
         """``questions(turn)`` are put together when that turn comes."""
         began, turns = time.perf_counter(), round(seconds / every_s)
-        finished = asyncio.Event()
-        tasks: list[asyncio.Task[None]] = []
         loop = asyncio.get_running_loop()
+        finished = asyncio.Event()
+        loop.add_reader(sys.stdin.fileno(), finished.set)
+        tasks: list[asyncio.Task[None]] = []
 
         def turn(number: int) -> None:
             due = began + number * every_s
@@ -101,36 +102,35 @@ class Prober:
                 tasks.append(loop.create_task(self.ask(kind, due, question)))
             if number + 1 == turns:
                 finished.set()
-            else:
+            elif not finished.is_set():
                 loop.call_later(due + every_s - time.perf_counter(), turn, number + 1)
 
         loop.call_soon(turn, 0)
         await finished.wait()
+        loop.remove_reader(sys.stdin.fileno())
         await asyncio.gather(*tasks)
 
 
-async def main(udp: str, tcp: str, http: str, handle: str, every_ms: str, seconds: str) -> dict[str, Any]:
-    tcp_host, _, tcp_port = tcp.rpartition(":")
-    http_host, _, http_port = http.removeprefix("http://").rpartition(":")
+def place(text: str) -> tuple[str, int]:
+    host, _, port = text.removeprefix("http://").rpartition(":")
+    return host, int(port)
+
+
+async def main(udp: str, tcp: str, http: str, kinds: str, handle: str, every_ms: str, seconds: str) -> dict[str, Any]:
     name = handle.encode()
-    datagrams: Datagrams | None = None
-    if udp != "-":
-        host, _, port = udp.rpartition(":")
-        loop = asyncio.get_running_loop()
-        _, datagrams = await loop.create_datagram_endpoint(Datagrams, remote_addr=(host, int(port)))
-
-    def questions(number: int) -> dict[str, Awaitable[bool]]:
-        asked: dict[str, Awaitable[bool]] = {
-            "livez": by_http(http_host, int(http_port), "/livez", b"ok"),
-            "tcp": by_tcp(tcp_host, int(tcp_port), name),
-            "http": by_http(http_host, int(http_port), f"/api/handles/{handle}", b'"responseCode": 1'),
-        }
-        if datagrams is not None:
-            asked["udp"] = datagrams.resolve(name, number + 1)
-        return asked
-
+    loop = asyncio.get_running_loop()
+    transport, datagrams = await loop.create_datagram_endpoint(Datagrams, remote_addr=place(udp))
+    ask: dict[str, Callable[[int], Awaitable[bool]]] = {
+        "livez": lambda number: by_http(*place(http), "/livez", b"ok"),
+        "tcp": lambda number: by_tcp(*place(tcp), name),
+        "http": lambda number: by_http(*place(http), f"/api/handles/{handle}", b'"responseCode": 1'),
+        "udp": lambda number: datagrams.resolve(name, number + 1),
+    }
     prober = Prober()
-    await prober.run(questions, int(every_ms) / 1_000, float(seconds))
+    await prober.run(
+        lambda number: {kind: ask[kind](number) for kind in kinds.split(",")}, int(every_ms) / 1_000, float(seconds)
+    )
+    transport.close()
     return {**prober.samples, "late": prober.late}
 
 

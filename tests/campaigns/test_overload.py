@@ -8,16 +8,14 @@ give way fails the same test.
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from tests.campaigns.children import at, child, result, show
+from tests.campaigns.processor import Others
 from tests.clients.node_process import RunningNode, started_node
 
 HERE = Path(__file__).parent
@@ -31,21 +29,11 @@ FIRST_RATE_PER_S = {"plain": 10_000.0, "random": 1_000.0, "general": 1_000.0, "c
 RATE_MAX_PER_S = 2_000_000.0
 EVERY_MS = 100
 LIVEZ_WITHIN_S = 0.1
+OTHERS_SHARE_MAX = 0.05
+RUNS_MAX = 3
+"""A run during which somebody else used more than that share of the machine is made again, so many times at most."""
 
 pytestmark = [pytest.mark.serial, pytest.mark.timeout(300)]
-
-
-def child(script: str, *arguments: object) -> subprocess.Popen[str]:
-    command = [sys.executable, str(HERE / script), *map(str, arguments)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-
-
-def result(process: subprocess.Popen[str]) -> dict[str, Any]:
-    """What a child printed; the test fails if it ended with an error, whose text is in the captured output."""
-    text, _ = process.communicate()
-    assert process.returncode == 0
-    found: dict[str, Any] = json.loads(text)
-    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,22 +72,10 @@ class Overload:
     def probed(self, rate_per_s: float, seconds: float) -> tuple[Offered, Mapping[str, list[float | None]]]:
         """The flood with the prober beside it."""
         facts = self.node.description
-        prober = child("prober.py", "-", facts["tcp"], facts["http"], HANDLE, EVERY_MS, seconds)
+        addresses = (facts["udp"], facts["tcp"], facts["http"])
+        prober = child("prober.py", *addresses, "livez,tcp,http", HANDLE, EVERY_MS, seconds)
         offered = self.offer(rate_per_s, seconds)
         return offered, result(prober)
-
-
-def at(samples: Sequence[float | None], share: float) -> float:
-    """The percentile, unanswered ones counted as infinitely slow."""
-    ordered = sorted(float("inf") if each is None else each for each in samples)
-    return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
-
-
-def show(samples: Mapping[str, Sequence[float | None]]) -> None:
-    for kind, each in samples.items():
-        figures = ", ".join(f"{name} {at(each, share) * 1e3:.1f} ms" for name, share in (("p50", 0.5), ("p99", 0.99)))
-        unanswered = sum(one is None for one in each)
-        print(f"  {kind}: {len(each)} asked, {unanswered} unanswered, {figures}, max {at(each, 1.0) * 1e3:.1f} ms")
 
 
 def complaints(samples: Mapping[str, Sequence[float | None]], seconds: float) -> list[str]:
@@ -119,13 +95,18 @@ def test_everybody_else_is_served_at_five_times_saturation(kind: str, campaign: 
     seconds = OFFER_S.get(campaign, {}).get(kind, 30.0)
     with started_node() as node:
         overload = Overload(node, kind)
-        saturation = overload.saturation_per_s()
-        offered, samples = overload.probed(OVERLOAD * saturation, seconds)
-        shed = node.counters().label_values("hdl_shed_total", "reason")
-    print(f"{kind}: saturated at {saturation:,.0f}/s; {offered}; shed {dict(shed)}")
-    show(samples)
+        for _ in range(RUNS_MAX):
+            saturation = overload.saturation_per_s()
+            others = Others(node.process.pid)
+            offered, samples = overload.probed(OVERLOAD * saturation, seconds)
+            share = others.share()
+            print(f"{kind}: saturated at {saturation:,.0f}/s; {offered}; others used {share:.0%} of the machine")
+            show(samples)
+            if share <= OTHERS_SHARE_MAX:
+                break
+        print(f"  shed {dict(node.counters().label_values('hdl_shed_total', 'reason'))}")
     assert offered.offered_per_s >= 0.95 * OVERLOAD * saturation, "the flood fell behind: the run proves nothing"
-    assert complaints(samples, seconds) == []
+    assert complaints(samples, seconds) == [], f"others used {share:.0%} of the machine"
 
 
 def test_a_node_that_does_not_give_way_fails() -> None:
@@ -134,4 +115,4 @@ def test_a_node_that_does_not_give_way_fails() -> None:
         offered, samples = overload.probed(OVERLOAD * overload.saturation_per_s(), GREEDY_S)
     print(offered)
     show(samples)
-    assert complaints(samples, GREEDY_S) != []
+    assert len([each for each in complaints(samples, GREEDY_S) if "livez" in each]) > 0

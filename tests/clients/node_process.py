@@ -79,6 +79,7 @@ class RunningNode:
 
     process: subprocess.Popen[bytes]
     description: Mapping[str, Any]
+    log: Path
 
     @property
     def prefix(self) -> str:
@@ -121,7 +122,7 @@ def started_node(
             process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, env=env)
         try:
             _await_ready(process, ready, folder / "log")
-            yield RunningNode(process, json.loads(ready.read_text())["nodes"][0])
+            yield RunningNode(process, json.loads(ready.read_text())["nodes"][0], folder / "log")
         finally:
             _stop(process)
 

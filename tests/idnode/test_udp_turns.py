@@ -101,7 +101,7 @@ def test_a_look_up_for_which_the_turn_has_no_time_left_is_made_in_the_next() -> 
         node, wire = await batches(adapters)
         plain = node.engine.plain
 
-        def slow(octets: bytes, now: float) -> tuple[bytes, bytes, float | None] | None:
+        def slow(octets: bytes, now: float) -> tuple[bytes | None, bytes, float | None] | None:
             adapters.clock.advance_to(adapters.clock.monotonic() + 0.000_4)
             return plain(octets, now)
 

@@ -1,18 +1,27 @@
-"""Resolution, opcode 1: stored octets become the answer; values are selected in place, never decoded."""
+"""Resolution, opcode 1: stored octets become the answer; values are selected in place, never decoded.
+
+A name that is not stored may be made by a template out of its base (:mod:`idnode_registry.templates`).
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from idnode_protocol.codes import AdminPermission, OpFlag, ResponseCode, ValuePermission
+from idnode_protocol.errors import NotEncodable, RemoteError
 from idnode_protocol.handle import split, with_slash
 from idnode_protocol.requests import ResolutionRequest
 from idnode_protocol.responses import resolution_body
-from idnode_protocol.value import values_from_octets
+from idnode_protocol.value import values_from_octets, values_to_octets
 from idnode_registry.access import Authority, lacking
 from idnode_registry.ask import Ask, Caller, Reply, refusal
+from idnode_registry.errors import AskingError, ReadingError, TemplateRefused
 from idnode_registry.format import iter_value_slices, select, value_list
-from idnode_registry.operations.common import not_here, not_stored
+from idnode_registry.operations.common import not_here
+from idnode_registry.referrals import referral
+from idnode_registry.templates.answering import derive
 
 if TYPE_CHECKING:
     from idnode_registry.registry import Registry
@@ -31,8 +40,32 @@ def resolve(registry: Registry, ask: Ask, caller: Caller, now: float) -> Reply:
         return refused
     record = registry.store.get(*split(folded))
     if record is None:
-        return not_stored(registry, ask, folded)
+        return referral(registry, ask, folded) or _from_template(registry, ask, request, caller)
     stored = value_list(record)
+    return _answered(registry, ask, caller, stored, lambda: Authority(folded, values_from_octets(bytes(stored))))
+
+
+def _from_template(registry: Registry, ask: Ask, request: ResolutionRequest, caller: Caller) -> Reply:
+    """The same for the values a template makes; who may read the private ones is decided by the base's HS_ADMIN."""
+    try:
+        derived = derive(registry, with_slash(request.handle))
+        octets = None if derived.values is None else values_to_octets(derived.values)
+    except (TemplateRefused, NotEncodable) as wrong:
+        return replace(refusal(ResponseCode.ERROR, str(wrong)), is_lasting=False)
+    except (ReadingError, AskingError, RemoteError):
+        text = "a stored record that the answer is made of is damaged and is not served"
+        return replace(refusal(ResponseCode.ERROR, text), is_lasting=False)
+    if octets is None:
+        return replace(refusal(ResponseCode.HANDLE_NOT_FOUND), is_lasting=derived.is_lasting)
+    authority = Authority(registry.fold(with_slash(derived.base)), derived.base_values)
+    return replace(_answered(registry, ask, caller, octets, lambda: authority), is_lasting=False)
+
+
+def _answered(
+    registry: Registry, ask: Ask, caller: Caller, stored: bytes | memoryview, authority: Callable[[], Authority]
+) -> Reply:
+    request = ask.request
+    assert isinstance(request, ResolutionRequest)
     types = [kind.encode("utf-8", "surrogatepass") for kind in request.types]
     public_only = ask.has(OpFlag.PO)
     selected = select(stored, request.indexes, types, public_only=public_only)
@@ -43,17 +76,16 @@ def resolve(registry: Registry, ask: Ask, caller: Caller, now: float) -> Reply:
         permissions = [value.permissions for value in iter_value_slices(selected)]
         is_private = not all(bits & ValuePermission.PUBLIC_READ for bits in permissions)
         if is_private:
-            refused = _may_not_read(registry, caller, folded, stored, permissions)
+            refused = _may_not_read(registry, caller, authority, permissions)
             if refused is not None:
                 return refused
     return Reply(ResponseCode.SUCCESS, octets=resolution_body(request.handle, selected), is_private=is_private)
 
 
 def _may_not_read(
-    registry: Registry, caller: Caller, name: bytes, stored: memoryview, permissions: list[int]
+    registry: Registry, caller: Caller, authority: Callable[[], Authority], permissions: list[int]
 ) -> Reply | None:
     """A value without any read bit is for nobody; one without public read for administrators with READ_VALUE."""
     if not all(bits & READ_BITS for bits in permissions):
         return refusal(ResponseCode.INSUFFICIENT_PERMISSION, "a selected value may be read by nobody")
-    authority = Authority(name, values_from_octets(bytes(stored)))
-    return lacking(registry, caller, authority, AdminPermission.READ_VALUE)
+    return lacking(registry, caller, authority(), AdminPermission.READ_VALUE)

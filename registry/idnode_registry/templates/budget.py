@@ -1,0 +1,35 @@
+"""What one evaluation may cost. Steps are counted, not time: the same template meets the same end on every machine."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from idnode_registry.errors import TemplateTooCostly
+
+STEPS_MAX: Final = 16_000
+"""Instructions of expressions, elements, and 64 octets of text each count as one: together 10 ms at most."""
+TEXT_OCTETS_PER_STEP: Final = 64
+
+
+class Budget:
+    """The steps of one evaluation, counted down."""
+
+    __slots__ = ("_allowed", "left")
+
+    def __init__(self, steps: int = STEPS_MAX) -> None:
+        self._allowed = steps
+        self.left = steps
+
+    @property
+    def spent(self) -> int:
+        return self._allowed - self.left
+
+    def spend(self, steps: int) -> None:
+        """Take so many steps; raises :class:`TemplateTooCostly` when they are not left."""
+        self.left -= steps
+        if self.left < 0:
+            raise TemplateTooCostly(f"the template takes more than {self._allowed} steps; simplify it")
+
+    def spend_text(self, size: int) -> None:
+        """Take the steps for making a text of ``size`` characters."""
+        self.spend(1 + size // TEXT_OCTETS_PER_STEP)
