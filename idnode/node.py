@@ -154,16 +154,7 @@ class Node:
             on_end=lambda session: self.challenges.drop_session(session.id),
         )
         self.budgets = Budgets(_rates(config))
-        self.proofs = Proofs(
-            self.registry.values,
-            self.budgets,
-            adapters.run_blocking,
-            adapters.clock.monotonic,
-            workers=config.authentication.workers,
-            allow_weak=config.authentication.weak_answers,
-            limit_trusted=config.network.limit_trusted,
-            on_refused=self.log.auth_failure,
-        )
+        self.proofs = self._proofs()
         self.moving = MovingLink()
         self.watchers: list[Listener] = []
         """Told of every commit after the node itself; short, never raise, may be called on the writer's thread."""
@@ -185,6 +176,19 @@ class Node:
         self._streams: list[StreamServer] = []
         self._http: list[HttpPort] = []
         self._tls: asyncio.Task[ssl.SSLContext | None] | None = None
+
+    def _proofs(self) -> Proofs:
+        section = self.config.authentication
+        return Proofs(
+            self.registry.values,
+            self.budgets,
+            self.adapters.run_blocking,
+            self.adapters.clock.monotonic,
+            workers=section.workers,
+            allow_weak=section.weak_answers,
+            limit_trusted=self.config.network.limit_trusted,
+            on_refused=self.log.auth_failure,
+        )
 
     def _native_engine(self) -> NativeEngine:
         return NativeEngine(

@@ -9,7 +9,7 @@ from typing import Annotated, Final
 
 import typer
 
-from idnode.cli import configuring, local, running, serving, talking
+from idnode.cli import configuring, country, local, running, serving, talking
 
 app = typer.Typer(
     name="idnode",
@@ -33,6 +33,7 @@ for name, command in COMMANDS.items():
     app.command(name)(command)
 app.add_typer(local.key, name="key")
 app.add_typer(configuring.config, name="config")
+app.add_typer(country.app, name="country")
 
 
 def _print_version(wanted: bool) -> None:

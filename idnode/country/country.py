@@ -13,6 +13,7 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
@@ -23,13 +24,14 @@ from idnode.adapters.errors import AddressNotHere, AddressTaken
 from idnode.client.administrator import Administrator as AdminClient
 from idnode.client.resolver import Record, Resolver
 from idnode.country import seeding
+from idnode.country.changes import Changes
 from idnode.country.keeping import State, StateStore
 from idnode.country.keys import drawn_key
 from idnode.country.nodes import CountryNode, Habits, Ports, admin_handle, config_of
 from idnode.country.population import population
 from idnode.country.shipped import find_topology, shipped_topology
 from idnode.country.topology import NodeSpec, Topology, TopologyWrong
-from idnode.country.writing import WRITES_AT_ONCE, do
+from idnode.country.writing import WRITES_AT_ONCE, do, home
 from idnode.demo import SECRET_KEY_INDEX, Administrator
 from idnode.keeping import AdminKeys, load_administrator, load_key, write_client_config
 from idnode.node import Node
@@ -37,7 +39,7 @@ from idnode.resolution.roots import Roots
 from idnode_protocol.codes import OpCode
 from idnode_protocol.handle import ROOT_HANDLE, from_text, to_text
 from idnode_protocol.requests import ValuesRequest
-from idnode_protocol.value import HandleValue
+from idnode_protocol.value import HandleValue, Reference
 from idnode_registry.crypto import Signer
 from idnode_registry.format import PUBLIC_READ
 
@@ -91,6 +93,7 @@ class Country:
         self.state = State(topology or shipped_topology("minimal"), "")
         self.changing = asyncio.Lock()
         """Held while a node joins or leaves or a prefix moves: one change at a time."""
+        self.changes = Changes(self)
 
     @classmethod
     def start(
@@ -175,6 +178,53 @@ class Country:
         )
         return (self.demo, *islice(below, 1))
 
+    def member(self, name: str) -> CountryNode:
+        """A node by its name; KeyError is a fault of ours."""
+        return self._nodes[name]
+
+    # --- changing it ---------------------------------------------------------------------------------------------
+
+    async def join(self, spec: NodeSpec) -> CountryNode:
+        """A node more, see :meth:`Changes.join`."""
+        return await self.changes.join(spec)
+
+    async def leave(
+        self, name: str, *, to: str | None = None, drop: bool = False, linger_s: float | None = None
+    ) -> int:
+        """A node less, see :meth:`Changes.leave`."""
+        return await self.changes.leave(name, to=to, drop=drop, linger_s=linger_s)
+
+    async def move(self, prefix: str, to: str, *, linger_s: float | None = None) -> int:
+        """A prefix to another node, see :meth:`Changes.move`."""
+        return await self.changes.move(prefix, to, linger_s=linger_s)
+
+    async def split(self, prefixes: Sequence[str], spec: NodeSpec, *, linger_s: float | None = None) -> int:
+        """Prefixes to a new node, see :meth:`Changes.split`."""
+        return await self.changes.split(prefixes, spec, linger_s=linger_s)
+
+    async def discard(self, name: str) -> None:
+        """Stop a node and forget it; its folder stays."""
+        member = self._nodes.pop(name, None)
+        if member is not None:
+            await member.node.stop()
+        self.state.ports.pop(name, None)
+        self.state.administrators.pop(name, None)
+
+    def take_specs(self) -> None:
+        """Tell the running nodes what the topology now says of them."""
+        for spec in self.topology.nodes:
+            self._nodes[spec.name].spec = spec
+
+    async def prepare_holder(self, member: CountryNode, prefix: str) -> None:
+        """Let a node answer for a prefix; nobody is told yet."""
+        await home(member.node.registry, seeding.homed_for(prefix), self.adapters.clock.now())
+
+    def forget_remembered(self, prefix: str) -> None:
+        """Recursive nodes of this country need not wait for the TTL of what they remember about a prefix."""
+        for member in self.nodes:
+            if member.node.resolution is not None:
+                member.node.resolution.note_change(from_text(f"0.NA/{prefix}"))
+
     # --- using it ------------------------------------------------------------------------------------------------
 
     async def resolve(self, handle: str, *, transports: Sequence[str] = ("udp", "tcp")) -> Record:
@@ -211,6 +261,7 @@ class Country:
             await self.launch(spec)
         await self.weave()
         await self._populate()
+        await self.changes.resume()
         self.write_client_configs()
         self.save()
 
@@ -221,6 +272,7 @@ class Country:
 
     async def stop(self) -> None:
         """Stop every node; what was only for this run is removed. May be called twice."""
+        await self.changes.stop()
         members = list(self._nodes.values())
         self._nodes.clear()
         await asyncio.gather(*(member.node.stop() for member in members))
@@ -250,10 +302,12 @@ class Country:
         key_file = folder / "server.key"
         kept = self._data is not None and self.adapters.disk.exists(key_file)
         signer = load_key(self.adapters, key_file) if kept else drawn_key(seed, 2 * number)
-        if spec.role == "recursive" and self.state.demo in self._nodes:
+        handle = self.state.administrators.get(spec.name) or admin_handle(spec)
+        if handle is None:
             keys = self.demo.keys
         else:
-            keys = self._administrator(spec, folder, number)
+            self.state.administrators[spec.name] = handle
+            keys = self._administrator(spec.name, handle)
         node = await self._listening(spec, number, signer, folder)
         client = folder / "client"
         if spec.name == self.state.demo and self._demo_client_config is not None:
@@ -262,10 +316,22 @@ class Country:
         self._nodes[spec.name] = member
         return member
 
-    def _administrator(self, spec: NodeSpec, folder: Path, number: int) -> AdminKeys:
-        where = folder if self._data is not None else None
-        drawn = drawn_key(self.topology.seed, 2 * number + 1)
-        return load_administrator(self.adapters, where, admin_handle(spec), drawn)
+    def _administrator(self, name: str, handle: str) -> AdminKeys:
+        where = self.folder(name) if self._data is not None else None
+        drawn = drawn_key(self.topology.seed, 2 * self.state.number(name) + 1)
+        return load_administrator(self.adapters, where, handle, drawn)
+
+    async def give_administrator(self, member: CountryNode) -> None:
+        """A node that holds its first prefix gets an administrator, whose record lies under that prefix."""
+        if member.name in self.state.administrators or not member.spec.prefixes:
+            return
+        usual = f"{member.spec.prefixes[0]}/ADMIN"
+        is_taken = member.node.registry.record(from_text(usual)) is not None
+        handle = f"{usual}.{member.name}" if is_taken else usual
+        self.state.administrators[member.name] = handle
+        member.keys = self._administrator(member.name, handle)
+        registry = member.node.registry
+        registry.settings = replace(registry.settings, server_admins=(Reference(from_text(handle), 0),))
 
     async def _listening(self, spec: NodeSpec, number: int, signer: Signer, folder: Path) -> Node:
         """The started node. Ports nobody asked for by number are looked for again when somebody else takes them."""
@@ -274,7 +340,7 @@ class Country:
         wanted = self._ports(spec, number)
         for tries_left in reversed(range(PORT_TRIES_MAX)):
             ports, is_chosen_freely = self._concrete(spec, wanted)
-            config = config_of(spec, ports, self._habits, store)
+            config = config_of(spec, ports, self._habits, store, self.state.administrators.get(spec.name))
             node = Node(config, self.adapters, signer, roots=self._roots() if spec.role == "recursive" else None)
             node.country = self
             try:

@@ -46,6 +46,8 @@ class _Kept(BaseModel):
     numbers: dict[str, int]
     ports: dict[str, tuple[int, int]]
     moved: list[Moved] = []
+    leaving: list[str] = []
+    administrators: dict[str, str] = {}
 
 
 @dataclass(slots=True)
@@ -57,6 +59,10 @@ class State:
     numbers: dict[str, int] = field(default_factory=dict)
     ports: dict[str, tuple[int, int]] = field(default_factory=dict)
     moved: list[Moved] = field(default_factory=list)
+    leaving: list[str] = field(default_factory=list)
+    """Nodes that end when nobody can remember them any more."""
+    administrators: dict[str, str] = field(default_factory=dict)
+    """Node -> handle of its administrator: it stays the same whatever prefixes come and go."""
 
     def number(self, name: str) -> int:
         """The node's number, a new one if it has none."""
@@ -95,7 +101,7 @@ class StateStore:
         new = [prefix for prefix in demo_prefixes if topology.holder(prefix) is None]
         if new:
             topology = topology.with_prefixes(kept.demo, [*topology.node(kept.demo).prefixes, *new])
-        return State(topology, kept.demo, kept.numbers, kept.ports, kept.moved)
+        return State(topology, kept.demo, kept.numbers, kept.ports, kept.moved, kept.leaving, kept.administrators)
 
     def save(self, state: State) -> None:
         """Keep the state, durably."""
@@ -106,6 +112,8 @@ class StateStore:
                 "demo": state.demo,
                 "numbers": state.numbers,
                 "ports": state.ports,
+                "leaving": state.leaving,
+                "administrators": state.administrators,
                 "moved": [each.model_dump() for each in state.moved],
             }
             octets = json.dumps(kept, ensure_ascii=False, indent=1).encode("utf-8")

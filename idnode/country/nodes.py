@@ -36,12 +36,14 @@ class Habits:
     fsync: bool = True
 
 
-def admin_handle(spec: NodeSpec) -> str:
-    """Under the node's first prefix; the root's stands beside the name space of prefixes."""
-    return f"{spec.prefixes[0]}/ADMIN" if spec.prefixes else ROOT_ADMIN
+def admin_handle(spec: NodeSpec) -> str | None:
+    """Under the node's first prefix; the root's stands beside the name space of prefixes. None = it has none."""
+    if spec.role == "root":
+        return ROOT_ADMIN
+    return f"{spec.prefixes[0]}/ADMIN" if spec.prefixes else None
 
 
-def config_of(spec: NodeSpec, ports: Ports, habits: Habits, store: Path | None) -> NodeConfig:
+def config_of(spec: NodeSpec, ports: Ports, habits: Habits, store: Path | None, admin: str | None) -> NodeConfig:
     """The node's configuration. It homes nothing by itself: seeding does, in the order the tree needs."""
     return NodeConfig(
         name=spec.name,
@@ -57,7 +59,7 @@ def config_of(spec: NodeSpec, ports: Ports, habits: Habits, store: Path | None) 
         store=StoreConfig(folder=store, after_images=True, fsync=habits.fsync),
         network=NetworkConfig(trust_private=habits.trust_private),
         resolution=ResolutionConfig(recursion=spec.role == "recursive", prefix_packets_per_s=RECURSIVE_PACKETS_PER_S),
-        authentication=AuthenticationConfig(server_admins=(f"0:{admin_handle(spec)}",)),
+        authentication=AuthenticationConfig(server_admins=() if admin is None else (f"0:{admin}",)),
     )
 
 

@@ -119,9 +119,10 @@ class Topology(_Model):
         """The prefixes of other nodes, or of the same, whose delegation record lies with the holder of ``prefix``."""
         start = prefix.upper() + "."
         below = (each for node in self.nodes for each in node.prefixes if each.upper().startswith(start))
-        return [each for each in below if self._nearest(each) == prefix.upper()]
+        return [each for each in below if self.nearest_held(each) == prefix.upper()]
 
-    def _nearest(self, prefix: str) -> str:
+    def nearest_held(self, prefix: str) -> str:
+        """The longest prefix above that somebody holds, in upper case; empty = none but the root's."""
         above = prefix.upper().rpartition(".")[0]
         while above and self.holder(above) is None:
             above = above.rpartition(".")[0]

@@ -38,6 +38,13 @@ ALL: Final = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE"})
 OPERATIONS: Final[dict[str, Face]] = {"/livez": livez, "/readyz": readyz, "/startupz": startupz, "/metrics": metrics}
 
 
+async def admin_country(call: Call) -> web.Response:
+    """The country's own module stands above nodes, so it is loaded when somebody asks."""
+    from idnode.http.admin.country import country
+
+    return await country(call)
+
+
 class Application:
     """Dispatches by a table: resource -> (methods, face)."""
 
@@ -51,6 +58,7 @@ class Application:
             "/api/site": (READ | {"POST"}, site),
             "/api/verifications": (READ | {"POST"}, verifications),
             "/hrls/handles": (READ, ReverseLookup()),
+            "/admin/country": (READ | {"POST"}, admin_country),
         }
 
     async def __call__(self, request: web.Request) -> web.Response:

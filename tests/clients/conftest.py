@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -33,9 +34,17 @@ def java_class_path() -> str:
 def java(
     java_class_path: str, running_node: RunningNode, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[JavaClient]:
-    """A JVM that was given the node's client-config folder and nothing else."""
-    errors = tmp_path_factory.mktemp("java") / "stderr"
-    with started_client(java_class_path, running_node.client_config, errors) as client:
+    """A JVM that was given the node's client-config folder, with the node standing in for the root.
+
+    The matrix is about one server: what the client would ask the country's other nodes must be counted here too.
+    """
+    folder = tmp_path_factory.mktemp("java")
+    config = folder / "config"
+    shutil.copytree(running_node.client_config, config)
+    local = json.loads((config / "local_info.json").read_text())
+    local[0]["nas"].append("0.NA/0.NA")
+    (config / "local_info.json").write_text(json.dumps(local))
+    with started_client(java_class_path, config, folder / "stderr") as client:
         yield client
 
 
