@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import ssl
+from functools import partial
 from importlib.metadata import version
 from types import TracebackType
 from typing import Final
@@ -32,6 +33,7 @@ from idnode.logs import NodeLog
 from idnode.metrics import Metrics
 from idnode.native import NativeEngine
 from idnode.proofs import Proofs
+from idnode.replication.serving import RecordSender
 from idnode.responding import SiteFacts
 from idnode.servers.http_port import HttpPort, make_tls_context
 from idnode.servers.tcp import TcpServer, TcpSettings
@@ -86,6 +88,9 @@ def registry_settings(config: NodeConfig) -> RegistrySettings:
         allow_list=section.allow_list,
         anonymous_full_access=section.anonymous_full_access,
         after_images=config.store.after_images,
+        replication_admins=tuple(map(parse_reference, section.replication_admins)),
+        is_mirror=config.mirror is not None,
+        site_name=config.name,
     )
 
 
@@ -146,6 +151,8 @@ class Node:
             on_refused=self.log.auth_failure,
         )
         self._chain = build_chain(self._links())
+        self.registry.sign = partial(signer.sign, algorithm="sha256")
+        self.streams = RecordSender(signer, adapters.clock, adapters.run_blocking, self.tls_context)
         self.engine = NativeEngine(
             self.registry,
             self._chain,
@@ -156,7 +163,7 @@ class Node:
             rng=adapters.rng.octets,
             workers=adapters.run_blocking,
         )
-        self._facts = SiteFacts(1, is_primary=True)
+        self._facts = SiteFacts(1, is_primary=config.mirror is None)
         self.sites: tuple[tuple[str, SiteInfo], ...] = ()
         self.is_running = False
         self.has_started = False
@@ -208,7 +215,8 @@ class Node:
             network.tcp_connections,
             network.tcp_connections_per_address,
         )
-        return TcpServer(self.engine, settings, self.trusted, self.metrics, self.adapters.clock.call_later)
+        clock = self.adapters.clock
+        return TcpServer(self.engine, settings, self.trusted, self.metrics, clock.call_later, self.streams)
 
     @property
     def site(self) -> SiteInfo:
@@ -336,6 +344,7 @@ class Node:
             serial=serial,
             description=self.config.description,
             udp_admin=self.config.listen.udp_admin,
+            is_primary=self.config.mirror is None,
         )
 
     async def stop(self) -> None:
