@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import ssl
+from functools import partial
 from importlib.metadata import version
 from types import TracebackType
 from typing import TYPE_CHECKING, Final
@@ -35,6 +36,7 @@ from idnode.logs import NodeLog
 from idnode.metrics import Metrics
 from idnode.native import NativeEngine
 from idnode.proofs import Proofs
+from idnode.replication.serving import RecordSender
 from idnode.resolution.engine import Resolution, ResolutionSettings
 from idnode.resolution.roots import Roots, load_roots
 from idnode.responding import SiteFacts
@@ -95,6 +97,9 @@ def registry_settings(config: NodeConfig) -> RegistrySettings:
         allow_list=section.allow_list,
         anonymous_full_access=section.anonymous_full_access,
         after_images=config.store.after_images,
+        replication_admins=tuple(map(parse_reference, section.replication_admins)),
+        is_mirror=config.mirror is not None,
+        site_name=config.name,
     )
 
 
@@ -163,8 +168,10 @@ class Node:
         self.resolution = self._resolution(roots)
         self._referral = self._referral_link()
         self._chain = build_chain(self._links())
+        self.registry.sign = partial(signer.sign, algorithm="sha256")
+        self.streams = RecordSender(signer, adapters.clock, adapters.run_blocking, self.tls_context)
         self.engine = self._native_engine()
-        self._facts = SiteFacts(1, is_primary=True)
+        self._facts = SiteFacts(1, is_primary=config.mirror is None)
         self.sites: tuple[tuple[str, SiteInfo], ...] = ()
         self.is_running = False
         self.has_started = False
@@ -264,7 +271,8 @@ class Node:
             network.tcp_connections,
             network.tcp_connections_per_address,
         )
-        return TcpServer(self.engine, settings, self.trusted, self.metrics, self.adapters.clock.call_later)
+        clock = self.adapters.clock
+        return TcpServer(self.engine, settings, self.trusted, self.metrics, clock.call_later, self.streams)
 
     @property
     def site(self) -> SiteInfo:
@@ -396,6 +404,7 @@ class Node:
             serial=serial,
             description=self.config.description,
             udp_admin=self.config.listen.udp_admin,
+            is_primary=self.config.mirror is None,
         )
 
     async def stop(self) -> None:
