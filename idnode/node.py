@@ -88,7 +88,11 @@ def open_store(config: NodeConfig, adapters: Adapters) -> Store:
 
 def registry_settings(config: NodeConfig) -> RegistrySettings:
     """The registry's switches out of a node's configuration."""
-    section = config.authentication
+
+    def encoded(text: str | None) -> bytes | None:
+        return None if text is None else text.encode("utf-8")
+
+    section, templates = config.authentication, config.templates
     return RegistrySettings(
         server_admins=tuple(map(parse_reference, section.server_admins)),
         home_only_admins=tuple(map(parse_reference, section.home_only_admins)),
@@ -100,6 +104,9 @@ def registry_settings(config: NodeConfig) -> RegistrySettings:
         replication_admins=tuple(map(parse_reference, section.replication_admins)),
         is_mirror=config.mirror is not None,
         site_name=config.name,
+        namespace=encoded(templates.namespace),
+        namespace_override=encoded(templates.namespace_override),
+        template_delimiter=encoded(templates.delimiter),
     )
 
 

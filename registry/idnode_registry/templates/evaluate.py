@@ -139,9 +139,7 @@ class Evaluation:
         attributes, current = element.attributes, scope.current
         kind, data = attributes.get("type"), self._data(element, scope)
         if kind is not None:
-            kind = substitute(kind, scope.variables, self._budget)
-            if not 0 < len(kind.encode("utf-8", "surrogatepass")) <= TYPE_OCTETS_MAX:
-                raise TemplateRefused(f"a type made by <value> must have 1 to {TYPE_OCTETS_MAX} octets")
+            kind = _type(substitute(kind, scope.variables, self._budget))
         if current is not None:
             own = attributes.get("index")
             self._put(
@@ -242,11 +240,17 @@ def _text(octets: bytes) -> str:
 
 
 def _octets(text: str) -> bytes:
-    """The opposite of :func:`_text`; a type may hold other lone surrogates, which keep their form too."""
+    return text.encode("utf-8", "surrogateescape")
+
+
+def _type(text: str) -> str:
     try:
-        return text.encode("utf-8", "surrogateescape")
-    except UnicodeEncodeError:
-        return text.encode("utf-8", "surrogatepass")
+        size = len(text.encode("utf-8"))
+    except UnicodeEncodeError as wrong:
+        raise TemplateRefused("a type made by <value> is not UTF-8 text") from wrong
+    if not 0 < size <= TYPE_OCTETS_MAX:
+        raise TemplateRefused(f"a type made by <value> must have 1 to {TYPE_OCTETS_MAX} octets")
+    return text
 
 
 def _number(text: str, what: str) -> int:

@@ -18,6 +18,8 @@ XML_DEPTH_MAX: Final = 16
 XML_ELEMENTS_MAX: Final = 1_000
 DELIMITER_OCTETS_MAX: Final = 64
 NAMESPACES_KEPT_MAX: Final = 64
+_ESCAPED: Final = {"\r": "&#13;"}
+"""Readers of XML turn a bare one into a line feed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +43,7 @@ class Element:
     def to_xml(self) -> str:
         """The element written back."""
         attributes = "".join(f" {name}={quoteattr(value)}" for name, value in self.attributes.items())
-        inner = "".join(item.to_xml() if isinstance(item, Element) else escape(item) for item in self.content)
+        inner = "".join(item.to_xml() if isinstance(item, Element) else escape(item, _ESCAPED) for item in self.content)
         return f"<{self.name}{attributes}>{inner}</{self.name}>" if inner else f"<{self.name}{attributes}/>"
 
 
