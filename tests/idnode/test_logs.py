@@ -55,13 +55,11 @@ def tape() -> Iterator[Tape]:
     loggers = [logging.getLogger(NAME), logging.getLogger("asyncio")]
     for logger in loggers:
         logger.addHandler(handler)
-        logger.propagate = False  # pytest's own capture would carry half characters into a parallel run's reports
     loggers[0].setLevel(logging.INFO)
     yield made
     loggers[0].setLevel(logging.NOTSET)
     for logger in loggers:
         logger.removeHandler(handler)
-        logger.propagate = True
 
 
 def faults_of(text: str, events: int) -> list[str]:
