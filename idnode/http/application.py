@@ -134,7 +134,8 @@ class Application:
         response = await face(call)
         if response.status == 401:
             if not call.may_authenticate:
-                response.set_status(403)
+                text = "secrets are not taken over plain HTTP here; use HTTPS"
+                raise CallRefused(403, text, ResponseCode.AUTHENTICATION_NEEDED)
             else:
                 await challenge(call, self._sessions)
                 response.headers.update(call.extra_headers)
