@@ -9,7 +9,7 @@ from typing import Annotated, Final
 
 import typer
 
-from idnode.cli import configuring, local, running, serving, talking
+from idnode.cli import configuring, local, running, serving, talking, trusting
 
 app = typer.Typer(
     name="idnode",
@@ -27,12 +27,15 @@ COMMANDS: Final[dict[str, Callable[..., None]]] = {
     "list": talking.list_,
     "wait": talking.wait,
     "check": local.check,
+    "sign": trusting.sign,
+    "verify": trusting.verify,
     "client-config": local.client_config,
 }
 for name, command in COMMANDS.items():
     app.command(name)(command)
 app.add_typer(local.key, name="key")
 app.add_typer(configuring.config, name="config")
+app.add_typer(trusting.trust, name="trust")
 
 
 def _print_version(wanted: bool) -> None:

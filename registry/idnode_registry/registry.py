@@ -29,6 +29,7 @@ from idnode_registry.prefixes import HOMED_PREFIX, HomedPrefixes
 from idnode_registry.referrals import referral
 from idnode_registry.store import Problem, Store
 from idnode_registry.templates.namespace import parse_namespace
+from idnode_registry.trust.sealing import Sealer
 from idnode_registry.verify import Verdict, authenticate
 
 __all__ = ["Change", "Plan", "Registry", "RegistrySettings"]
@@ -70,7 +71,8 @@ class Registry:
 
     ``rng`` (n -> n random octets) mints names. ``on_change`` is told of each commit before its reply is given.
     ``namespace_of`` (prefix handle -> HS_NAMESPACE data, None = it has none) is asked for prefix handles that are not
-    stored here; it must not wait, and answers that needed it are not lasting.
+    stored here; it must not wait, and answers that needed it are not lasting. With a ``sealer`` every record that is
+    created or changed is signed in the same write, which takes milliseconds.
     """
 
     def __init__(
@@ -82,6 +84,7 @@ class Registry:
         site: SiteInfo | None = None,
         on_change: Listener | None = None,
         namespace_of: Callable[[bytes], bytes | None] | None = None,
+        sealer: Sealer | None = None,
     ) -> None:
         self.store = store
         self.settings = settings or RegistrySettings()
@@ -90,6 +93,7 @@ class Registry:
         self.place: Place | None = None
         self.on_change = on_change
         self.namespace_of = namespace_of
+        self.sealer = sealer
         self.homed = HomedPrefixes(store)
         self._folds_whole = store.case_mode == "fold-all"
 
