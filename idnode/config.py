@@ -178,6 +178,20 @@ class TemplatesConfig(_Section):
     )
 
 
+class TrustConfig(_Section):
+    """Signing at registration: what the node writes carries an HS_SIGNATURE value of its own."""
+
+    sign: bool = Field(default=False, description="sign every record that is created or changed")
+    key_file: Path | None = Field(default=None, description="the private key to sign with, mode 0600")
+    certificate_file: Path | None = Field(
+        default=None, description="the text of the key's HS_CERT value: its name and its scope"
+    )
+    chain: tuple[ReferenceText, ...] = Field(
+        default=(), description="`index:handle` of the certificates up to the root, nearest first"
+    )
+    signature_life_s: Seconds = Field(default=31_536_000.0, description="how long a signature is valid")
+
+
 class LogConfig(_Section):
     """The log: one JSON object per line on standard error (docs/logs.md)."""
 
@@ -239,6 +253,7 @@ class NodeConfig(_Section):
     resolution: ResolutionConfig = ResolutionConfig()
     mirror: MirrorConfig | None = Field(default=None, description="what this node is a mirror of; none = it is primary")
     templates: TemplatesConfig = TemplatesConfig()
+    trust: TrustConfig = TrustConfig()
     log: LogConfig = LogConfig()
     key_file: Path | None = Field(
         default=None,

@@ -45,6 +45,7 @@ from idnode.servers.tcp import TcpServer, TcpSettings
 from idnode.servers.udp import UdpServer, UdpSettings
 from idnode.site import Listening, read_site, site_of
 from idnode.source import LOCAL, Source, TrustedNetworks
+from idnode.trust.signing import load_sealer
 from idnode_protocol.handle import from_text
 from idnode_protocol.value import Reference
 from idnode_protocol.values.site import SiteInfo
@@ -153,7 +154,11 @@ class Node:
         self.store = store or open_store(config, adapters)
         self._heads = HeadKeeper(self.store, signer, adapters)
         self.registry = Registry(
-            self.store, registry_settings(config), rng=adapters.rng.octets, on_change=self._changed
+            self.store,
+            registry_settings(config),
+            rng=adapters.rng.octets,
+            on_change=self._changed,
+            sealer=load_sealer(config.trust, adapters),
         )
         self._numbers = Numbers(adapters.rng.octets)
         self.challenges: ChallengeTable[Challenged] = ChallengeTable(
@@ -253,7 +258,14 @@ class Node:
             AuthenticationLink(self.registry, self.challenges, self.sessions, self.proofs, self.metrics),
             self.moving,
             *([] if self._referral is None else [self._referral]),
-            OperationsLink(self.registry, self.sessions, self.proofs, self.adapters.rng.octets, self.metrics),
+            OperationsLink(
+                self.registry,
+                self.sessions,
+                self.proofs,
+                self.adapters.rng.octets,
+                self.metrics,
+                self.adapters.run_blocking,
+            ),
         ]
 
     def _udp_server(self) -> UdpServer:

@@ -9,7 +9,7 @@ from typing import Annotated, Final
 
 import typer
 
-from idnode.cli import configuring, country, local, running, serving, talking
+from idnode.cli import configuring, country, local, running, serving, talking, trusting
 
 app = typer.Typer(
     name="idnode",
@@ -27,6 +27,8 @@ COMMANDS: Final[dict[str, Callable[..., None]]] = {
     "list": talking.list_,
     "wait": talking.wait,
     "check": local.check,
+    "sign": trusting.sign,
+    "verify": trusting.verify,
     "client-config": local.client_config,
 }
 for name, command in COMMANDS.items():
@@ -34,6 +36,7 @@ for name, command in COMMANDS.items():
 app.add_typer(local.key, name="key")
 app.add_typer(configuring.config, name="config")
 app.add_typer(country.app, name="country")
+app.add_typer(trusting.trust, name="trust")
 
 
 def _print_version(wanted: bool) -> None:
