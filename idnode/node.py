@@ -36,6 +36,7 @@ from idnode.logs import NodeLog
 from idnode.metrics import Metrics
 from idnode.native import NativeEngine
 from idnode.proofs import Proofs
+from idnode.replication.mirror import Mirror
 from idnode.replication.serving import RecordSender
 from idnode.resolution.engine import Resolution, ResolutionSettings
 from idnode.resolution.roots import Roots, load_roots
@@ -181,10 +182,11 @@ class Node:
         self._referral = self._referral_link()
         self._chain = build_chain(self._links())
         self.registry.sign = partial(signer.sign, algorithm="sha256")
-        self.streams = RecordSender(signer, adapters.clock, adapters.run_blocking, self.tls_context)
+        self.streams = RecordSender(signer, adapters.clock, adapters.run_blocking, self.tls_context, self.log)
         self.engine = self._native_engine()
         self._facts = SiteFacts(1, is_primary=config.mirror is None)
         self.sites: tuple[tuple[str, SiteInfo], ...] = ()
+        self.mirror = self._mirror()
         self.is_running = False
         self.has_started = False
         self._udp = self._udp_server()
@@ -293,6 +295,19 @@ class Node:
         clock = self.adapters.clock
         return TcpServer(self.engine, settings, self.trusted, self.metrics, clock.call_later, self.streams)
 
+    def _mirror(self) -> Mirror | None:
+        """The task of a mirror, if this node is one. When it cannot be, a store of our own is not left open."""
+        section = self.config.mirror
+        if section is None:
+            return None
+        try:
+            who = parse_reference(section.administrator)
+            return Mirror.of(section, who, self.registry, self.adapters, self.log)
+        except BaseException:
+            if self._owns_store:
+                self.store.close()
+            raise
+
     @property
     def site(self) -> SiteInfo:
         """The site record of this node: of its IPv4 address if it has one."""
@@ -330,6 +345,8 @@ class Node:
             await self.stop()
             raise
         self._heads.start()
+        if self.mirror is not None:
+            self.mirror.start()
         self.is_running = self.has_started = True
         self._tell_start()
 
@@ -429,6 +446,8 @@ class Node:
     async def stop(self) -> None:
         """Stop listening, let what is under way finish for at most 10 s, sign the journal, close the store."""
         was_running, self.is_running = self.is_running, False
+        if self.mirror is not None:
+            await self.mirror.stop()
         for server in self._streams:
             server.close()
         for port in self._http:
@@ -466,4 +485,4 @@ class Node:
             reasons.append(f"the store is read-only: {self.store.read_only_reason}")
         elif self.config.store.folder is not None and not has_space(self.adapters.disk, str(self.config.store.folder)):
             reasons.append("the disk's reserve is reached: free some space")
-        return reasons
+        return reasons + (self.mirror.reasons() if self.mirror is not None else [])
