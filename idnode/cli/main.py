@@ -9,7 +9,7 @@ from typing import Annotated, Final
 
 import typer
 
-from idnode.cli import configuring, country, local, running, serving, talking, trusting
+from idnode.cli import configuring, country, explaining, local, running, serving, talking, trusting
 
 app = typer.Typer(
     name="idnode",
@@ -21,6 +21,7 @@ COMMANDS: Final[dict[str, Callable[..., None]]] = {
     "up": running.up,
     "serve": serving.serve,
     "resolve": talking.resolve,
+    "explain": explaining.explain,
     "create": talking.create,
     "update": talking.update,
     "delete": talking.delete,

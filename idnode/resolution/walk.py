@@ -35,7 +35,7 @@ from idnode.resolution.sites import (
     services_in,
     sites_in,
 )
-from idnode.resolution.upstream import Answered
+from idnode.resolution.upstream import Answered, LeftAlone
 from idnode_protocol.codes import OpCode, OpFlag, ResponseCode, response_text
 from idnode_protocol.handle import ROOT_HANDLE, fold, is_prefix_handle, prefix_handle, to_text, with_slash
 from idnode_protocol.requests import VerifyRequest
@@ -100,7 +100,7 @@ class Walk:
         generation = cache.generation
         with self._frame(key) as place, self._trace.step("resolve", to_text(question.name)) as step:
             outcome = await self._with_old(question, cache.has_old(key))
-            if outcome.failure is None:
+            if outcome.failure is None and not outcome.is_cached:
                 outcome = cache.put(key, outcome, self._shared.adapters.clock.now(), generation)
             elif outcome.failure is Failure.LOOP and self._cut >= place:
                 cache.fail(key, outcome, LOOP_S)
@@ -275,6 +275,8 @@ class Walk:
             asked.update(sites)
             try:
                 door, answered = await self._ask_sites(question, sites, referrals)
+            except LeftAlone as spared:
+                return failed(Failure.BUDGET, str(spared))
             except NoAnswer as wrong:
                 return failed(Failure.UNREACHABLE, str(wrong))
             except PrefixBusy as busy:
@@ -329,9 +331,13 @@ class Walk:
         return failed(Failure.NO_SERVICE, "the referral names nobody")
 
     async def _ask_sites(self, question: Question, sites: Sites, referrals: int) -> tuple[Door, Answered]:
-        """The first answer; code 2 and expired ones do not count. Raises :class:`NoAnswer`, :class:`OverBudget`."""
+        """The first answer; code 2 and expired ones do not count.
+
+        Raises :class:`NoAnswer`, :class:`LeftAlone` when a server was not asked any more, :class:`OverBudget`.
+        """
         shared = self._shared
         failures: list[str] = []
+        error: type[NoAnswer] = NoAnswer
         for door in shared.doors(sites, with_slash(question.name), primary_only=question.has(OpFlag.AT)):
             clock = shared.adapters.clock
             with self._trace.step("ask", to_text(question.name), server=str(door)) as step:
@@ -343,6 +349,11 @@ class Walk:
                         recursion_count=self._recursion_count + len(self._stack) // 2 + referrals,
                         spend=self._spend,
                     )
+                except LeftAlone as spared:
+                    error = LeftAlone
+                    step.say(error=str(spared))
+                    failures.append(str(spared))
+                    continue
                 except NoAnswer as wrong:
                     shared.health.note(door, None, clock.monotonic())
                     step.say(error=str(wrong))
@@ -356,7 +367,7 @@ class Walk:
                 self._budget.receive(answered.octets)
                 step.say(answer=response_text(answered.code), code=answered.code, octets=answered.octets)
                 return door, answered
-        raise NoAnswer("; ".join(failures) or "the site records name no interface that can be used")
+        raise error("; ".join(failures) or "the site records name no interface that can be used")
 
     async def verify(self, request: VerifyRequest) -> bool | Outcome:
         """Let the server of the user's handle check a proof (opcode 201)."""
