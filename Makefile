@@ -44,7 +44,7 @@ fuzz: $(TESTABLE)
 
 prove: $(TESTABLE)
 	@scripts/system-packages.sh
-	@IDNODE_CAMPAIGN=prove $(BIN)/python -m pytest -m 'prove or serial or fuzz' --timeout=0 $(ARGS)
+	@IDNODE_CAMPAIGN=prove $(BIN)/python -m pytest -m 'prove or serial or fuzz or grows' --timeout=0 $(ARGS)
 
 bench: $(RUNNABLE)
 	@$(BIN)/idnode bench resolve $(ARGS)

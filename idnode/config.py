@@ -109,6 +109,9 @@ class AuthenticationConfig(_Section):
     home_only_admins: tuple[ReferenceText, ...] = Field(
         default=(), description="who may home prefixes and nothing else"
     )
+    replication_admins: tuple[ReferenceText, ...] = Field(
+        default=(), description="who may take everything as a mirror does, secret values too"
+    )
     server_admin_full_access: bool = Field(default=False, description="server administrators may change every record")
     anonymous_full_access: bool = Field(
         default=False, description="anybody may change everything: for experiments only"
@@ -157,6 +160,35 @@ class LogConfig(_Section):
     )
 
 
+class MirrorConfig(_Section):
+    """What this node is a mirror of; without this section it is primary (docs/protocol.md §10)."""
+
+    primary: str = Field(
+        min_length=1, description="the primary: `host:port` of its native TCP, or `https://host:port` of its HTTP port"
+    )
+    primary_keys: tuple[str, ...] = Field(
+        min_length=1,
+        description="its public keys, HS_PUBKEY octets in base64; a key taken out is worth nothing from then on",
+    )
+    administrator: ReferenceText = Field(description="`index:handle` of a replication administrator of the primary")
+    secret_file: Path | None = Field(default=None, description="the administrator's secret key, read without line end")
+    private_key_file: Path | None = Field(default=None, description="the administrator's private key, instead of it")
+    dialect: Literal["idnode", "reference"] = Field(
+        default="idnode", description="what the primary is: an idnode, or a Handle.Net server"
+    )
+    interval_s: Seconds = Field(default=30.0, le=86_400, description="pause between two askings once nothing is new")
+    when_cut: Literal["dump", "wait"] = Field(
+        default="dump",
+        description="when the primary no longer keeps what is missing: take a dump, or wait for a person",
+    )
+    stale_after_s: Seconds = Field(
+        default=3_600.0, description="without a proven answer for so long the node is not ready any more"
+    )
+    hash_option: Literal[0, 1, 2] = Field(default=2, description="hash option of the mirror's own site")
+    servers: int = Field(default=1, ge=1, le=1_024, description="servers of the mirror's own site")
+    position: int = Field(default=0, ge=0, le=1_023, description="which of them this one is, counted from 0")
+
+
 class NodeConfig(_Section):
     """One node."""
 
@@ -178,6 +210,7 @@ class NodeConfig(_Section):
     network: NetworkConfig = NetworkConfig()
     authentication: AuthenticationConfig = AuthenticationConfig()
     resolution: ResolutionConfig = ResolutionConfig()
+    mirror: MirrorConfig | None = Field(default=None, description="what this node is a mirror of; none = it is primary")
     log: LogConfig = LogConfig()
     key_file: Path | None = Field(
         default=None,

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from idnode.replication.serving import Outgoing
 from idnode.source import Source
 from idnode_protocol.message import Message
 from idnode_registry.ask import ANONYMOUS, Ask, Caller
@@ -56,6 +57,8 @@ class Answers:
 
     messages: tuple[bytes, ...] = ()
     more: AsyncIterator[bytes] | None = field(default=None, compare=False)
+    stream: Outgoing | None = field(default=None, compare=False)
+    """What follows the message until the connection is closed (replication)."""
 
 
 SILENCE = Answers()

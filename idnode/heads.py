@@ -70,7 +70,7 @@ class HeadKeeper:
         )
 
     async def sign_due(self, early_s: float = 0.0) -> int:
-        """Sign the heads that are due within ``early_s``; returns how many. A read-only or full store keeps its older heads."""
+        """Sign the heads due within ``early_s``; returns how many. A read-only or full store keeps its old heads."""
         signed = 0
         now = self._adapters.clock.now()
         for prefix in self._store.prefixes():

@@ -16,6 +16,7 @@ from idnode.adapters.workers import RunBlocking
 from idnode.chain import Handler
 from idnode.exchange import SILENCE, Answers, Exchange
 from idnode.links.referral import ReferralLink
+from idnode.replication.serving import Outgoing
 from idnode.responding import SiteFacts, error_to_envelope, respond
 from idnode.source import Source
 from idnode_protocol.codes import OpCode, OpFlag, ResponseCode
@@ -158,6 +159,9 @@ class NativeEngine:
         return decode_payload(envelope, payload), session
 
     async def _encode(self, exchange: Exchange, answered: Message, reply: Reply) -> Answers:
+        if reply.stream is not None:
+            message = await self._finish(exchange, answered, reply)
+            return Answers((message,), stream=Outgoing(reply.stream, answered.envelope.answered_version))
         if reply.pages is None:
             return Answers((await self._finish(exchange, answered, reply),))
         pages = reply.pages

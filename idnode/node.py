@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import ssl
+from functools import partial
 from importlib.metadata import version
 from types import TracebackType
 from typing import TYPE_CHECKING, Final
@@ -35,6 +36,7 @@ from idnode.logs import NodeLog
 from idnode.metrics import Metrics
 from idnode.native import NativeEngine
 from idnode.proofs import Proofs
+from idnode.replication.serving import RecordSender
 from idnode.resolution.engine import Resolution, ResolutionSettings
 from idnode.resolution.roots import Roots, load_roots
 from idnode.responding import SiteFacts
@@ -95,6 +97,9 @@ def registry_settings(config: NodeConfig) -> RegistrySettings:
         allow_list=section.allow_list,
         anonymous_full_access=section.anonymous_full_access,
         after_images=config.store.after_images,
+        replication_admins=tuple(map(parse_reference, section.replication_admins)),
+        is_mirror=config.mirror is not None,
+        site_name=config.name,
     )
 
 
@@ -154,40 +159,19 @@ class Node:
             on_end=lambda session: self.challenges.drop_session(session.id),
         )
         self.budgets = Budgets(_rates(config))
-        self.proofs = Proofs(
-            self.registry.values,
-            self.budgets,
-            adapters.run_blocking,
-            adapters.clock.monotonic,
-            workers=config.authentication.workers,
-            allow_weak=config.authentication.weak_answers,
-            limit_trusted=config.network.limit_trusted,
-            on_refused=self.log.auth_failure,
-        )
-        self.resolution = self._resolution(roots)
-        self._referral = (
-            None
-            if self.resolution is None
-            else ReferralLink(self.registry, self.resolution, recurses=config.resolution.recursion)
-        )
+        self.proofs = self._proofs()
         self.moving = MovingLink()
         self.watchers: list[Listener] = []
         """Told of every commit after the node itself; short, never raise, may be called on the writer's thread."""
         self.country: Country | None = None
         """The country this node is part of, if any."""
+        self.resolution = self._resolution(roots)
+        self._referral = self._referral_link()
         self._chain = build_chain(self._links())
-        self.engine = NativeEngine(
-            self.registry,
-            self._chain,
-            self.sessions,
-            lambda: self._facts,
-            signer,
-            clock=adapters.clock.now,
-            rng=adapters.rng.octets,
-            workers=adapters.run_blocking,
-            referral=self._referral,
-        )
-        self._facts = SiteFacts(1, is_primary=True)
+        self.registry.sign = partial(signer.sign, algorithm="sha256")
+        self.streams = RecordSender(signer, adapters.clock, adapters.run_blocking, self.tls_context)
+        self.engine = self._native_engine()
+        self._facts = SiteFacts(1, is_primary=config.mirror is None)
         self.sites: tuple[tuple[str, SiteInfo], ...] = ()
         self.is_running = False
         self.has_started = False
@@ -199,6 +183,37 @@ class Node:
         self._streams: list[StreamServer] = []
         self._http: list[HttpPort] = []
         self._tls: asyncio.Task[ssl.SSLContext | None] | None = None
+
+    def _proofs(self) -> Proofs:
+        section = self.config.authentication
+        return Proofs(
+            self.registry.values,
+            self.budgets,
+            self.adapters.run_blocking,
+            self.adapters.clock.monotonic,
+            workers=section.workers,
+            allow_weak=section.weak_answers,
+            limit_trusted=self.config.network.limit_trusted,
+            on_refused=self.log.auth_failure,
+        )
+
+    def _native_engine(self) -> NativeEngine:
+        return NativeEngine(
+            self.registry,
+            self._chain,
+            self.sessions,
+            lambda: self._facts,
+            self.signer,
+            clock=self.adapters.clock.now,
+            rng=self.adapters.rng.octets,
+            workers=self.adapters.run_blocking,
+            referral=self._referral,
+        )
+
+    def _referral_link(self) -> ReferralLink | None:
+        if self.resolution is None:
+            return None
+        return ReferralLink(self.registry, self.resolution, recurses=self.config.resolution.recursion)
 
     def _resolution(self, roots: Roots | None) -> Resolution | None:
         """What resolves other servers' names; None without a root to start from."""
@@ -256,7 +271,8 @@ class Node:
             network.tcp_connections,
             network.tcp_connections_per_address,
         )
-        return TcpServer(self.engine, settings, self.trusted, self.metrics, self.adapters.clock.call_later)
+        clock = self.adapters.clock
+        return TcpServer(self.engine, settings, self.trusted, self.metrics, clock.call_later, self.streams)
 
     @property
     def site(self) -> SiteInfo:
@@ -388,6 +404,7 @@ class Node:
             serial=serial,
             description=self.config.description,
             udp_admin=self.config.listen.udp_admin,
+            is_primary=self.config.mirror is None,
         )
 
     async def stop(self) -> None:

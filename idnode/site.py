@@ -33,10 +33,18 @@ def interfaces_of(listening: Listening, *, udp_admin: bool) -> tuple[Interface, 
     return tuple(Interface(int(kind), int(protocol), port) for kind, protocol, port in doors if port is not None)
 
 
-def site_of(listening: Listening, public_key: bytes, *, serial: int, description: str, udp_admin: bool) -> SiteInfo:
-    """The site record of a primary site with one server."""
+def site_of(
+    listening: Listening,
+    public_key: bytes,
+    *,
+    serial: int,
+    description: str,
+    udp_admin: bool,
+    is_primary: bool = True,
+) -> SiteInfo:
+    """The site record of a site with one server; a mirror's is not primary."""
     server = Server(1, address_from_text(listening.address), public_key, interfaces_of(listening, udp_admin=udp_admin))
-    return SiteInfo(serial=serial, servers=(server,), attributes=(("desc", description),))
+    return SiteInfo(serial=serial, servers=(server,), is_primary=is_primary, attributes=(("desc", description),))
 
 
 def read_site(disk: Disk, path: Path) -> SiteInfo:

@@ -15,7 +15,7 @@ from idnode.node import Node
 from idnode_protocol.handle import to_text
 
 RECURSIVE_PACKETS_PER_S: Final = 100_000.0
-"""What a recursive node asks here are nodes of its own process: the bound that protects strangers is out of the way."""
+"""Upstream of a recursive node here are nodes of the same process: the bound against strangers is out of the way."""
 
 
 @dataclass(frozen=True, slots=True)

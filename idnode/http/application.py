@@ -61,7 +61,7 @@ class Application:
             "/admin/country": (READ | {"POST"}, admin_country),
         }
 
-    async def __call__(self, request: web.Request) -> web.Response:
+    async def __call__(self, request: web.Request) -> web.StreamResponse:
         """Any request at all."""
         if request.transport is None:  # the peer has gone; nothing is known about it, nothing can be told to it
             return json_response(None, 400, {"responseCode": int(ResponseCode.PROTOCOL_ERROR)})

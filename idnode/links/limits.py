@@ -26,9 +26,12 @@ WORK_OF: Final[dict[int, WorkClass]] = {
     OpCode.UNHOME_PREFIX: WorkClass.WRITE,
     OpCode.LIST_HANDLES: WorkClass.LIST,
     OpCode.LIST_HOMED_PREFIXES: WorkClass.LIST,
+    OpCode.RETRIEVE_TXN_LOG: WorkClass.LIST,
+    OpCode.DUMP_HANDLES: WorkClass.LIST,
 }
 """What is not here counts as a resolution. Proofs are paid for where they are checked: :mod:`idnode.proofs`."""
 LISTS: Final = frozenset({OpCode.LIST_HANDLES, OpCode.LIST_HOMED_PREFIXES})
+STREAMS: Final = frozenset({OpCode.RETRIEVE_TXN_LOG, OpCode.DUMP_HANDLES})
 
 
 class LimitsLink:
@@ -54,8 +57,8 @@ class LimitsLink:
         if source.transport == "udp" and opcode in ADMIN_OPCODES:
             if not self._udp_admin:
                 return refusal(ResponseCode.PROTOCOL_ERROR, "this UDP interface takes queries only; use TCP")
-            if opcode in LISTS:
-                return refusal(ResponseCode.ERROR, "lists do not travel by UDP; use TCP")
+            if opcode in LISTS or opcode in STREAMS:
+                return refusal(ResponseCode.ERROR, "lists and streams do not travel by UDP; use TCP")
         if self._limit_trusted or not source.is_trusted:
             work = WORK_OF.get(opcode, WorkClass.RESOLVE)
             if not self._budgets.spend(source.address, work, self._monotonic()):

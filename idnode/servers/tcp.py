@@ -15,6 +15,8 @@ from typing import Final, Protocol, cast
 
 from idnode.exchange import Answers
 from idnode.metrics import Metrics
+from idnode.replication.serving import STREAMS_MAX, Outgoing, RecordSender
+from idnode.replication.tls_pipe import TlsFailed
 from idnode.source import Source, TrustedNetworks
 from idnode_protocol.limits import ENVELOPE_OCTETS, MESSAGE_OCTETS_MAX
 
@@ -23,6 +25,7 @@ WHOLE_REQUEST_S: Final = 10.0
 WRITE_STALL_S: Final = 10.0
 PIPELINE_OCTETS_MAX: Final = MESSAGE_OCTETS_MAX + ENVELOPE_OCTETS
 """More than one whole request is not read ahead."""
+INBOX_PIECES_MAX: Final = 64
 
 
 class Engine(Protocol):
@@ -57,12 +60,14 @@ class TcpServer:
         trusted: TrustedNetworks,
         metrics: Metrics,
         call_later: Callable[[float, Callable[[], None]], Handle],
+        streams: RecordSender | None = None,
     ) -> None:
         self.engine = engine
         self.settings = settings
         self.trusted = trusted
         self.metrics = metrics
         self.call_later = call_later
+        self.streams = streams
         self.per_address: Counter[str] = Counter()
         self.connections: set[TcpConnection] = set()
 
@@ -112,6 +117,7 @@ class TcpConnection(asyncio.Protocol):
         self._buffer = bytearray()
         self._transport: asyncio.Transport | None = None
         self.task: asyncio.Task[None] | None = None
+        self._inbox: asyncio.Queue[bytes] | None = None
         self._timer: Handle | None = None
         self._can_write = asyncio.Event()
         self._can_write.set()
@@ -140,6 +146,10 @@ class TcpConnection(asyncio.Protocol):
         self._server.leave(self)
 
     def data_received(self, data: bytes) -> None:
+        if self._inbox is not None:
+            if self._inbox.qsize() < INBOX_PIECES_MAX:  # a TLS handshake takes two; nothing else is expected
+                self._inbox.put_nowait(data)
+            return
         if not self._buffer and self.task is None:
             self._arm(WHOLE_REQUEST_S, "slow request")
         self._buffer += data
@@ -207,6 +217,9 @@ class TcpConnection(asyncio.Protocol):
                 await self._write(message)
                 if self._transport is None:
                     break
+        if answers.stream is not None and self._transport is not None:
+            await self._stream(answers.stream)
+            last = True
         self.task = None
         if self._transport is None:
             return
@@ -216,6 +229,19 @@ class TcpConnection(asyncio.Protocol):
         self._transport.resume_reading()
         self._arm(WHOLE_REQUEST_S if self._buffer else self._server.settings.idle_s, "idle")
         self._next()
+
+    async def _stream(self, outgoing: Outgoing) -> None:
+        """A replication stream; the connection ends with it, whole or not."""
+        assert self._transport is not None
+        if self._server.streams is None or self._server.streams.running >= STREAMS_MAX:
+            self._server.metrics.shed("streams")
+            return
+        self._inbox = asyncio.Queue()
+        self._transport.resume_reading()
+        try:
+            await self._server.streams.over_tcp(outgoing, self._write, self._inbox)
+        except TlsFailed:
+            self._server.metrics.shed("stream_tls")
 
     async def _write(self, message: bytes) -> None:
         if self._transport is not None:

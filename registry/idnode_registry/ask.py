@@ -8,12 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from idnode_protocol.codes import REQUEST_FLAGS, OpFlag, ResponseCode
 from idnode_protocol.requests import AnyRequest
 from idnode_protocol.responses import AnyResponse, ErrorResponse
 from idnode_protocol.versions import CURRENT, Version
+
+if TYPE_CHECKING:
+    from idnode_registry.operations.replication import RecordStream
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +87,8 @@ class Reply:
     is_lasting: bool = True
     pages: Iterator[tuple[bytes, ...]] | None = field(default=None, compare=False)
     freshness: Freshness | None = None
+    stream: RecordStream | None = field(default=None, compare=False)
+    """Records that follow the message on its connection (replication)."""
 
     @property
     def is_success(self) -> bool:

@@ -129,3 +129,39 @@ class TemplateRefused(AskingError):
 
 class TemplateTooCostly(TemplateRefused):
     """Evaluating the template takes more steps, or makes more octets, than are allowed; simplify it."""
+
+
+# --- mirroring ---------------------------------------------------------------------------------------------------
+
+
+class MirroringError(RegistryError):
+    """A mirror could not take what it was sent. Root of the errors of mirroring; what it holds stays as it was."""
+
+
+class FeedRefused(MirroringError):
+    """What came is not what the primary vouches for; nothing of it was taken. ``kind`` is one of REFUSALS."""
+
+    def __init__(self, kind: str, text: str) -> None:
+        self.kind = kind
+        super().__init__(f"{kind}: {text}")
+
+
+class SpoolFull(MirroringError):
+    """A queue's news are larger than is held before they are proven; ask for fewer entries at once."""
+
+
+class DumpNeeded(MirroringError):
+    """The journal no longer says what was missed (cut, or a bulk load); take a dump."""
+
+
+REFUSALS = {
+    "malformed": "octets that are no manifest, entry or queue",
+    "key": "signed by none of the keys this mirror trusts",
+    "stale": "vouched for another asking than ours: an old answer",
+    "rollback": "less than the mirror already has, or a queue it knows is gone",
+    "forked": "another past than the one the mirror has",
+    "forged": "entries or records that the signed manifest does not prove",
+    "endless": "more than was announced or asked for",
+    "withheld": "less than was announced",
+}
+"""Why a feed is refused."""

@@ -27,6 +27,8 @@ from idnode_registry.place import Place
 from idnode_registry.plans import Change, Listener, Plan
 from idnode_registry.prefixes import HOMED_PREFIX, HomedPrefixes
 from idnode_registry.referrals import referral
+from idnode_registry.replication.journal_feed import FrontierIndex
+from idnode_registry.replication.sequence import Sequencer
 from idnode_registry.store import Problem, Store
 from idnode_registry.templates.namespace import parse_namespace
 from idnode_registry.verify import Verdict, authenticate
@@ -57,6 +59,10 @@ class RegistrySettings:
     """HS_NAMESPACE data that stands in the place of every prefix handle's."""
     template_delimiter: bytes | None = None
     """Where names that are not stored are cut when no namespace says."""
+    is_mirror: bool = False
+    """Whatever changes records or prefixes is refused: a primary elsewhere does that."""
+    site_name: str = "idnode"
+    """Names the transaction queue of this server in streams of the reference's format 2."""
 
     def __post_init__(self) -> None:
         """Raises :class:`TemplateRefused` for a namespace that cannot be used."""
@@ -90,7 +96,11 @@ class Registry:
         self.place: Place | None = None
         self.on_change = on_change
         self.namespace_of = namespace_of
+        self.sign: Callable[[bytes], bytes] | None = None
+        """The node's signature, SHA-256; without it nothing is vouched for and our own mirrors are not served."""
         self.homed = HomedPrefixes(store)
+        self.sequencer = Sequencer(store)
+        self.frontiers = FrontierIndex(store)
         self._folds_whole = store.case_mode == "fold-all"
 
     def take_place(self, site: SiteInfo, server_id: int) -> None:
@@ -152,10 +162,14 @@ class Registry:
 
     def committed(self, plan: Plan) -> None:
         """Take note of a plan that was, or may have been, applied."""
-        if plan.change.is_homing:
-            self.homed.refresh(plan.change.name)
+        self.noted(plan.change)
+
+    def noted(self, change: Change) -> None:
+        """Take note of a change that was, or may have been, made; forgetting cached answers is never wrong."""
+        if change.is_homing:
+            self.homed.refresh(change.name)
         if self.on_change is not None:
-            self.on_change(plan.change)
+            self.on_change(change)
 
     def authenticate(
         self,

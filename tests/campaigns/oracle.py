@@ -59,6 +59,10 @@ class Key:
     possible: set[str | None] = field(default_factory=lambda: {None})
     serial: int | None = 0
     contested: bool = False
+    written: int = 0
+    """Entries it must have in the feed: those found after the last crash, and what was acknowledged since."""
+    perhaps: int = 0
+    """Further entries it may have: writes of this life whose end nobody knows."""
 
     @property
     def is_certain(self) -> bool:
@@ -85,16 +89,18 @@ class Oracle:
         self.key(operation.key).contested |= operation.contested
         self.open[operation.number] = operation
 
-    def ok(self, number: int, serial: int) -> None:
-        """Acknowledged as applied; ``serial`` is that of the feed entry."""
+    def ok(self, number: int, serial: int | None = None) -> None:
+        """Acknowledged as applied; ``serial`` is that of the feed entry, None where the answer does not say it."""
         operation = self.open.pop(number)
         self._write("ok", operation, serial)
         key = self.key(operation.key)
-        if serial in self._acknowledged:
+        if serial is not None and serial in self._acknowledged:
             self.complaints.append(f"serial {serial} given to {self._acknowledged[serial]} and to {operation.key}")
         if operation.contested and key_value(key) is not None:
             self.complaints.append(f"{operation.key} created twice: {key_value(key)}, then {operation.value}")
-        self._acknowledged[serial] = operation.key
+        if serial is not None:
+            self._acknowledged[serial] = operation.key
+        key.written += 1
         key.possible = {operation.value}
         key.serial = serial if operation.value is not None else 0
 
@@ -110,6 +116,8 @@ class Oracle:
             and operation.expect == key.serial
         ):
             self.complaints.append(f"{operation.key} refused although its serial is {key.serial} as expected")
+        if operation.expect is None and key.is_certain and None not in key.possible:
+            self.complaints.append(f"{operation.key} refused although it is there")
 
     def unknown(self, number: int) -> None:
         operation = self.open.pop(number)
@@ -117,6 +125,7 @@ class Oracle:
         key = self.key(operation.key)
         if operation.contested and key.is_certain and None not in key.possible:
             return  # somebody else surely won, so this one surely lost
+        key.perhaps += 1
         key.possible.add(operation.value)
         key.serial = None
 
@@ -130,7 +139,12 @@ class Oracle:
     def verify(self, state: Mapping[str, Stored], feed: Iterable[FeedEntry]) -> list[str]:
         """What is wrong with the store as found; afterwards the found states are the only possible ones."""
         entries = list(feed)
+        written = Counter(entry.key for entry in entries)
         found = [*self.complaints, *self._verify_feed(entries), *self._verify_history(state, entries)]
+        for name, key in self.keys.items():
+            if not key.written <= written[name] <= key.written + key.perhaps:
+                expected = f"{key.written} to {key.written + key.perhaps}"
+                found.append(f"LOST entries of {name}: the feed has {written[name]}, acknowledged were {expected}")
         for name in sorted(state.keys() - self.keys.keys()):
             found.append(f"{name} is there and was never asked for")
         for name, key in self.keys.items():
@@ -142,6 +156,7 @@ class Oracle:
             if key.serial is not None and key.serial != (stored.serial if stored else 0):
                 found.append(f"{name} has serial {stored.serial if stored else 0}, acknowledged was {key.serial}")
             key.possible, key.serial = {actual}, stored.serial if stored else 0
+            key.written, key.perhaps = written[name], 0
         self._entries = entries
         return found
 

@@ -83,3 +83,36 @@ def test_finds_what_was_answered_wrongly(oracle: ModuleType, judge: Any) -> None
 def test_history_names_every_event(judge: Any, tmp_path: Path) -> None:
     events = [line.split('"')[3] for line in (tmp_path / "history").read_text().splitlines()]
     assert events == ["invoke", "ok", "invoke", "invoke", "ok", "fail", "invoke", "unknown"]
+
+
+def test_more_entries_than_anybody_wrote(oracle: ModuleType, judge: Any) -> None:
+    """A protocol that does not tell the serial of an entry: then there must be as many as were acknowledged."""
+    assert verdict(oracle, judge, STATE, FEED) == []
+    judge.invoke(oracle.Operation(5, "A", "three", None))
+    judge.ok(5)
+    judge.invoke(oracle.Operation(6, "A", "four", None))
+    judge.crashed()
+    changed = (3, 6, "A", "d3"), (4, 6, "A", "d4")
+    found = verdict(oracle, judge, {**STATE, "A": ("four", 4)}, [*FEED, *changed, (5, 6, "A", "d5")])
+    assert "LOST entries of A: the feed has 4, acknowledged were 2 to 3" in found
+
+
+@pytest.mark.parametrize(("last", "value"), [(3, "three"), (4, "four")])
+def test_as_many_entries_as_were_acknowledged(oracle: ModuleType, judge: Any, last: int, value: str) -> None:
+    """And at most one more for each write whose end nobody knows."""
+    assert verdict(oracle, judge, STATE, FEED) == []
+    judge.invoke(oracle.Operation(5, "A", "three", None))
+    judge.ok(5)
+    judge.invoke(oracle.Operation(6, "A", "four", None))
+    judge.crashed()
+    feed = [*FEED, (3, 6, "A", "d3"), (4, 6, "A", "d4")][:last]
+    assert verdict(oracle, judge, {**STATE, "A": (value, last)}, feed) == []
+    assert verdict(oracle, judge, {**STATE, "A": (value, last)}, feed) == []
+    found = str(verdict(oracle, judge, {**STATE, "A": (value, last)}, FEED))
+    assert f"LOST entries of A: the feed has 1, acknowledged were {last - 1} to {last - 1}" in found
+
+
+def test_a_refused_change_of_what_is_there(oracle: ModuleType, judge: Any) -> None:
+    judge.invoke(oracle.Operation(5, "A", "three", None))
+    judge.fail(5)
+    assert "A refused although it is there" in str(judge.complaints)

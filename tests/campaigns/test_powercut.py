@@ -10,13 +10,17 @@ from typing import Any
 
 import pytest
 
-CYCLES = int(os.environ.get("IDNODE_POWERCUT_CYCLES", "4"))
+from tests.campaigns.results import Result
+
+CYCLES = int(os.environ.get("IDNODE_POWERCUT_CYCLES") or {"prove": 200}.get(os.environ.get("IDNODE_CAMPAIGN", ""), 4))
 
 pytestmark = [pytest.mark.serial, pytest.mark.timeout(60 + 60 * CYCLES)]
 
 
 @pytest.fixture(scope="module")
-def cuts(powercut: ModuleType, tmp_path_factory: pytest.TempPathFactory, seed: int) -> dict[bool, list[Any]]:
+def cuts(
+    powercut: ModuleType, tmp_path_factory: pytest.TempPathFactory, seed: int, result: Result
+) -> dict[bool, list[Any]]:
     """The cycles with fsync (True) and without (False), each on a machine of its own, side by side."""
     folder = tmp_path_factory.mktemp("powercut")
 
@@ -25,7 +29,20 @@ def cuts(powercut: ModuleType, tmp_path_factory: pytest.TempPathFactory, seed: i
         return [machine.cycle() for _ in range(CYCLES)]
 
     with ThreadPoolExecutor(2) as pool:
-        return dict(zip((True, False), pool.map(run, (True, False)), strict=True))
+        done = dict(zip((True, False), pool.map(run, (True, False)), strict=True))
+    result.write("powercut", cycles=CYCLES, fsync_on=counts(done[True]), fsync_off=counts(done[False]))
+    return done
+
+
+def counts(cuts: list[Any]) -> dict[str, int]:
+    """What a result file says of the cycles with or without fsync."""
+    return {
+        "cuts_that_lost": sum(bool(cut.lost) for cut in cuts),
+        "cuts_with_wrong_records": sum(bool(cut.wrong) for cut in cuts),
+        "cuts_with_damage": sum(bool(cut.problems or cut.error) for cut in cuts),
+        "lost": sum(len(cut.lost) for cut in cuts),
+        "acknowledged_before_the_last_cut": len(cuts[-1].acknowledged),
+    }
 
 
 def show(cuts: list[Any], mode: str) -> None:

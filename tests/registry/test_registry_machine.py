@@ -206,6 +206,7 @@ def prepared(pair: Pair) -> None:
         assert pair.ask(OpCode.CREATE_HANDLE, request, "system").code == code == 1
 
 
+@pytest.mark.grows
 @pytest.mark.parametrize("part", range(4))
 @pytest.mark.parametrize("kind", ["memory", "hostile", "lmdb"])
 def test_no_difference_from_the_model(kind: str, part: int, tmp_path: Path, seed: int) -> None:

@@ -20,6 +20,7 @@ from idnode_registry.operations.create import create
 from idnode_registry.operations.delete import delete
 from idnode_registry.operations.listing import list_handles
 from idnode_registry.operations.prefixes import home, list_homed, unhome
+from idnode_registry.operations.replication import dump, next_txn_id, retrieve_log
 from idnode_registry.operations.resolve import resolve
 from idnode_registry.operations.site import get_site_info
 from idnode_registry.operations.values import add, modify, remove
@@ -42,7 +43,7 @@ class Operation(NamedTuple):
 def _not_offered(registry: Registry, ask: Ask, caller: Caller, now: float) -> Reply:
     return refusal(
         ResponseCode.OPERATION_NOT_SUPPORTED,
-        f"{opcode_name(ask.opcode)} is not offered by this server: it does not replicate or back up by this protocol",
+        f"{opcode_name(ask.opcode)} is not offered by this server: it does not back up by this protocol",
     )
 
 
@@ -58,12 +59,24 @@ OPERATIONS: Final[dict[int, Operation]] = {
     OpCode.HOME_PREFIX: Operation(HandleRequest, home),
     OpCode.UNHOME_PREFIX: Operation(HandleRequest, unhome),
     OpCode.LIST_HOMED_PREFIXES: Operation(HandleRequest, list_homed),
-    OpCode.GET_NEXT_TXN_ID: Operation(HandleRequest, _not_offered),
-    OpCode.RETRIEVE_TXN_LOG: Operation(RetrieveLogRequest, _not_offered),
-    OpCode.DUMP_HANDLES: Operation(DumpRequest, _not_offered),
+    OpCode.GET_NEXT_TXN_ID: Operation(HandleRequest, next_txn_id),
+    OpCode.RETRIEVE_TXN_LOG: Operation(RetrieveLogRequest, retrieve_log),
+    OpCode.DUMP_HANDLES: Operation(DumpRequest, dump),
     OpCode.BACKUP_SERVER: Operation(HandleRequest, _not_offered),
 }
 """What a registry decides. Sessions, challenges and their verification belong to the node."""
+WRITES: Final = frozenset(
+    {
+        OpCode.CREATE_HANDLE,
+        OpCode.DELETE_HANDLE,
+        OpCode.ADD_VALUES,
+        OpCode.REMOVE_VALUES,
+        OpCode.MODIFY_VALUES,
+        OpCode.HOME_PREFIX,
+        OpCode.UNHOME_PREFIX,
+    }
+)
+"""What a mirror refuses, whoever asks: only its primary changes what it holds."""
 
 
 def decide(registry: Registry, ask: Ask, caller: Caller, now: float) -> Reply | Plan:
@@ -75,7 +88,10 @@ def decide(registry: Registry, ask: Ask, caller: Caller, now: float) -> Reply | 
     if not isinstance(ask.request, operation.request):
         name = opcode_name(ask.opcode)
         return refusal(ResponseCode.PROTOCOL_ERROR, f"{name} came with the body of another operation")
+    if registry.settings.is_mirror and ask.opcode in WRITES:
+        text = "this server is a mirror and not primary; ask the primary site"
+        return refusal(ResponseCode.SERVER_NOT_RESPONSIBLE, text)
     return operation.decide(registry, ask, caller, now)
 
 
-__all__ = ["OPERATIONS", "Decide", "Operation", "decide"]
+__all__ = ["OPERATIONS", "WRITES", "Decide", "Operation", "decide"]

@@ -140,11 +140,12 @@ def _parent(work: Work, chain: Chain, name: Reference, issuer: str) -> Asking[Li
             which = f"with index {name.index}" if name.index else f"about {issuer}"
             text = f"{to_text(name.handle)} has no HS_CERT value {which}"
             raise _Broken(Link(where, None, Finding.NO_CERTIFICATE, text))
+        owner = fold_name(name.handle, whole=False)
         where = f"{chosen.index}:{to_text(name.handle)}"
-        place = fold_name(name.handle, whole=False), chosen.index
-        if place in chain.visited:
-            raise _Broken(Link(where, None, Finding.LOOP, f"the chain comes to {where} a second time"))
-        chain.visited.add(place)
+        # Two certificates of one handle need their indexes named; the reference takes the bare name for a repetition.
+        if {(owner, name.index), (owner, chosen.index)} & chain.visited:
+            raise _Broken(Link(where, None, Finding.LOOP, f"the chain comes to {entity_text(name)} a second time"))
+        chain.visited |= {(owner, name.index), (owner, chosen.index)}
         return Link(where, work.open(chosen.data))
     except OverBudget as wrong:
         raise _Broken(Link(where, None, Finding.NOT_CHECKED, str(wrong))) from wrong

@@ -142,6 +142,9 @@ def _judge_signature(
         reason = f"{decisive.where}: {decisive.finding.value}: {decisive.reason}"
         return _Signature(SignatureVerdict(value.index, decisive.finding, reason, links), listed)
     finding, reason, wrong_values, signed = _judge_digests(book, handle, opened)
+    if finding is not Finding.VALID:
+        chain.links[0].fault(finding, reason)
+        links, reason = chain.verdicts(), f"{where}: {finding.value}: {reason}"
     if finding is Finding.VALID and decisive is not None:
         finding, reason = decisive.finding, f"{decisive.where}: {decisive.finding.value}: {decisive.reason}"
     elif finding is Finding.VALID and trust.required and not _passes(work, chain, trust.required):
@@ -246,16 +249,17 @@ def _missing(judged: Sequence[_Signature], book: DigestBook) -> tuple[ValueVerdi
 def _outcome(values: Sequence[ValueVerdict], judged: Sequence[_Signature]) -> tuple[Outcome, str]:
     """The record's verdict and its reason: what spoils it first, then what was not checked, then what is not signed."""
     found = [each.verdict for each in judged]
+    unsigned = [value for value in values if value.finding not in (Finding.VALID, Finding.EXEMPT)]
+    tail = f"; {indexes_text([value.index for value in unsigned])}: {unsigned[0].finding.value}" if unsigned else ""
     for verdict in found:
         if verdict.finding not in HARMLESS and verdict.finding is not Finding.NOT_CHECKED:
-            return Outcome.INVALID, f"signature {verdict.index}: {verdict.finding.value}: {verdict.reason}"
+            return Outcome.INVALID, f"signature {verdict.index}: {verdict.reason}{tail}"
     for verdict in found:
         if verdict.finding is Finding.NOT_CHECKED:
             return Outcome.NOT_CHECKED, f"signature {verdict.index}: {verdict.reason}"
-    for value in values:
-        if value.finding not in (Finding.VALID, Finding.EXEMPT):
-            chains = [f"signature {each.index}: {each.reason}" for each in found if each.finding is not Finding.VALID]
-            return Outcome.INVALID, "; ".join([f"value {value.index}: {value.finding.value}: {value.reason}", *chains])
+    if unsigned:
+        chains = [f"signature {each.index}: {each.reason}" for each in found if each.finding is not Finding.VALID]
+        return Outcome.INVALID, "; ".join([*chains, f"value {unsigned[0].index}: {unsigned[0].reason}"]) + tail
     signers = ", ".join(str(each.index) for each in found)
     return Outcome.VALID, f"every value is signed (signature {signers}), and every signature is sound"
 

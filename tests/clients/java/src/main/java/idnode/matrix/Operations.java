@@ -43,6 +43,9 @@ final class Operations {
                 resolvers.clear();
                 adapters.clear();
                 return finish(answer, true, null, "client objects dropped", 0);
+            case "transactions":
+            case "dump":
+                return mirror(command, answer);
             default:
                 return command.via().equals("adapter") ? adapter(command, answer) : resolver(command, answer);
         }
@@ -59,6 +62,20 @@ final class Operations {
             long nanos = System.nanoTime() - start;
             cell.describe(answer);
             return finish(answer, cell.code() == 1, cell.code(), cell.detail(), nanos);
+        } catch (HandleException e) {
+            return refuse(answer, e, System.nanoTime() - start);
+        }
+    }
+
+    private JsonObject mirror(Command command, JsonObject answer) throws Exception {
+        sites.showAll();
+        HandleResolver resolver = resolverFor(command);
+        MirrorCell cell = new MirrorCell(resolver, sites.first(), protocol(command), command, credentials.of(command));
+        long start = System.nanoTime();
+        try {
+            cell.run();
+            cell.describe(answer);
+            return finish(answer, cell.code() == 1, cell.code(), "", System.nanoTime() - start);
         } catch (HandleException e) {
             return refuse(answer, e, System.nanoTime() - start);
         }

@@ -56,6 +56,11 @@ final class Sites {
         }
     }
 
+    /** The first site of the folder. */
+    SiteInfo first() {
+        return original.values().iterator().next()[0];
+    }
+
     /** What each site offers, for the first line of a report: prefix handle, address, protocol, what for, port. */
     JsonArray describe() {
         JsonArray lines = new JsonArray();

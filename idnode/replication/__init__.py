@@ -1,0 +1,1 @@
+"""Replication over the network: streams behind a response message, and the task of a mirror (docs/protocol.md §10)."""
