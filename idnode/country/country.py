@@ -103,11 +103,12 @@ class Country:
         data: Path | None = None,
         port_base: int | None = 0,
         adapters: Adapters | None = None,
+        habits: Habits | None = None,
     ) -> Country:
         """A country to be entered with ``async with``. Raises :class:`TopologyWrong` for a topology that has faults."""
         adapters_used = adapters or real_adapters()
         found = topology if isinstance(topology, Topology) else find_topology(adapters_used.disk, str(topology))
-        made = cls(found, adapters_used, data=data, port_base=port_base)
+        made = cls(found, adapters_used, data=data, port_base=port_base, habits=habits)
         made._owns_adapters = adapters is None
         return made
 
@@ -478,4 +479,4 @@ class Country:
 
 
 def _ports_of(node: Node) -> tuple[int, int]:
-    return node.tcp_addresses[0].port, node.http_addresses[0].port
+    return node.tcp_addresses[0].port, node.http_addresses[0].port if node.http_addresses else 0

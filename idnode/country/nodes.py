@@ -33,7 +33,7 @@ class Habits:
     addresses: tuple[str, ...]
     udp_admin: bool = False
     trust_private: bool = True
-    fsync: bool = True
+    has_http: bool = True
 
 
 def admin_handle(spec: NodeSpec) -> str | None:
@@ -53,10 +53,10 @@ def config_of(spec: NodeSpec, ports: Ports, habits: Habits, store: Path | None, 
             addresses=habits.addresses,
             udp_port=ports.native,
             tcp_port=ports.native,
-            http_port=ports.http,
+            http_port=ports.http if habits.has_http else None,
             udp_admin=habits.udp_admin,
         ),
-        store=StoreConfig(folder=store, after_images=True, fsync=habits.fsync),
+        store=StoreConfig(folder=store, after_images=True),
         network=NetworkConfig(trust_private=habits.trust_private),
         resolution=ResolutionConfig(recursion=spec.role == "recursive", prefix_packets_per_s=RECURSIVE_PACKETS_PER_S),
         authentication=AuthenticationConfig(server_admins=() if admin is None else (f"0:{admin}",)),

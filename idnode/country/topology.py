@@ -140,10 +140,7 @@ class Topology(_Model):
     def with_prefixes(self, name: str, prefixes: Sequence[str]) -> Topology:
         """With a node holding exactly ``prefixes``; raises :class:`TopologyWrong`."""
         changed = self.node(name)
-        nodes = (
-            node.model_copy(update={"prefixes": tuple(prefixes)}) if node is changed else node for node in self.nodes
-        )
-        return self._with(tuple(nodes))
+        return self._with(tuple(_holding(node, prefixes) if node is changed else node for node in self.nodes))
 
     def moved(self, prefix: str, to: str) -> Topology:
         """With ``prefix`` at another node; raises :class:`TopologyWrong`."""
@@ -152,11 +149,16 @@ class Topology(_Model):
         for node in self.nodes:
             kept = tuple(each for each in node.prefixes if each.upper() != wanted)
             prefixes = (*kept, prefix) if node is target else kept
-            nodes.append(node.model_copy(update={"prefixes": prefixes}))
+            nodes.append(_holding(node, prefixes))
         return self._with(tuple(nodes))
 
     def _with(self, nodes: tuple[NodeSpec, ...]) -> Topology:
         return validated({**self.model_dump(), "nodes": [node.model_dump() for node in nodes]}, self.name)
+
+
+def _holding(node: NodeSpec, prefixes: Sequence[str]) -> NodeSpec:
+    """The node with other prefixes; without any there is nothing for seeded records to lie under."""
+    return node.model_copy(update={"prefixes": tuple(prefixes), "records": node.records if prefixes else 0})
 
 
 def _some(names: Iterator[str]) -> str:
