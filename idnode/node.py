@@ -165,12 +165,7 @@ class Node:
         self.challenges: ChallengeTable[Challenged] = ChallengeTable(
             self._numbers, adapters.rng.octets, ttl_s=config.authentication.challenge_ttl_s
         )
-        self.sessions = SessionTable(
-            self._numbers,
-            idle_s=config.authentication.session_idle_s,
-            life_s=config.authentication.session_life_s,
-            on_end=lambda session: self.challenges.drop_session(session.id),
-        )
+        self.sessions = self._session_table()
         self.budgets = Budgets(_rates(config))
         self.proofs = self._proofs()
         self.moving = MovingLink()
@@ -197,6 +192,15 @@ class Node:
         self._streams: list[StreamServer] = []
         self._http: list[HttpPort] = []
         self._tls: asyncio.Task[ssl.SSLContext | None] | None = None
+
+    def _session_table(self) -> SessionTable:
+        section = self.config.authentication
+        return SessionTable(
+            self._numbers,
+            idle_s=section.session_idle_s,
+            life_s=section.session_life_s,
+            on_end=lambda session: self.challenges.drop_session(session.id),
+        )
 
     def _proofs(self) -> Proofs:
         section = self.config.authentication
