@@ -58,6 +58,8 @@ def test_stale_answers_are_marked_everywhere() -> None:
                 assert 25 <= header.expiration - now <= 35
             assert node.resolution is not None
             assert node.resolution.counters.stale >= len(names)
+            stale = node.resolution.counters.stale
+            assert f'hdl_resolver_questions_total{{how="stale"}} {stale}.0' in node.metrics.exposition().decode()
             explanation = await node.resolution.explain(Question(names[0]))
             assert explanation.outcome.is_stale
             assert "stale" in explanation.to_text()
