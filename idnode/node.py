@@ -39,6 +39,7 @@ from idnode.proofs import Proofs
 from idnode.replication.mirror import Mirror
 from idnode.replication.serving import RecordSender
 from idnode.resolution.engine import Resolution, ResolutionSettings
+from idnode.resolution.metrics import ResolutionCollector
 from idnode.resolution.roots import Roots, load_roots
 from idnode.responding import SiteFacts
 from idnode.servers.http_port import HttpPort, make_tls_context
@@ -246,7 +247,9 @@ class Node:
             is_recursive=True,
             prefix_packets_per_s=section.prefix_packets_per_s,
         )
-        return Resolution(self.adapters, roots, settings, trusted=self.trusted)
+        resolution = Resolution(self.adapters, roots, settings, trusted=self.trusted)
+        self.metrics.registry.register(ResolutionCollector(resolution))
+        return resolution
 
     def _links(self) -> list[Link]:
         """The chain, in the order a request meets it. Metrics stand first so that refusals are counted too."""

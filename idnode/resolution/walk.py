@@ -91,7 +91,7 @@ class Walk:
         """The outcome of a question, from the cache or from a server. Raises :class:`OverBudget`."""
         self._count_step()
         cache, key = self._shared.cache, question.key
-        known = None if question.has(OpFlag.AT) else cache.get(key)
+        known = None if question.has(OpFlag.AT) else cache.find(key)
         if known is not None:
             self._note_cached(question, known)
             return known

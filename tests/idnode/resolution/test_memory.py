@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from idnode.adapters import SimulatedAdapters, run_simulated
-from idnode.client.errors import HandleNotFound, NoAnswer
+from idnode.client.errors import HandleNotFound, NoAnswer, ValuesNotFound
 from idnode.client.resolver import Resolver
 from idnode.node import Node
 from idnode.resolution.budget import STALE_AGE_MAX_S
@@ -58,6 +58,8 @@ def test_stale_answers_are_marked_everywhere() -> None:
                 assert 25 <= header.expiration - now <= 35
             assert node.resolution is not None
             assert node.resolution.counters.stale >= len(names)
+            stale = node.resolution.counters.stale
+            assert f'hdl_resolver_questions_total{{how="stale"}} {stale}.0' in node.metrics.exposition().decode()
             explanation = await node.resolution.explain(Question(names[0]))
             assert explanation.outcome.is_stale
             assert "stale" in explanation.to_text()
@@ -103,6 +105,23 @@ def test_ages_grow_and_ttls_do_not() -> None:
             adapters.clock.jump(-30 * 86_400)  # an operator sets the clock back: nothing lives longer for it
             await adapters.clock.sleep(501)
             assert (await resolver.resolve("99.900/part-1")).age_s == 0
+
+    run_simulated(main, seed=1)
+
+
+def test_a_selection_is_found_in_the_whole_record() -> None:
+    async def main(adapters: SimulatedAdapters) -> None:
+        async with growing(adapters) as tree, Resolver(roots=tree.roots, adapters=adapters) as resolver:
+            assert resolver.resolution is not None
+            whole = await resolver.resolve("99.900/part-1")
+            packets = resolver.resolution.upstream.counters.packets
+            for types, indexes, number in ((["url"], (), 1), ([], (2,), 1), (["URL"], (2,), 2), (["DESC."], (), 1)):
+                part = await resolver.resolve("99.900/part-1", types=types, indexes=indexes)
+                assert len(part.values) == number
+                assert set(part.values) <= set(whole.values)
+            with pytest.raises(ValuesNotFound):
+                await resolver.resolve("99.900/part-1", types=["EMAIL"])
+            assert resolver.resolution.upstream.counters.packets == packets
 
     run_simulated(main, seed=1)
 
