@@ -9,16 +9,28 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from idnode.client.administrator import Administrator
     from idnode.client.resolver import Record, Resolver
+    from idnode.country.country import Country
     from idnode.node import Node
     from idnode_protocol.codes import OpCode, ResponseCode
     from idnode_protocol.value import HandleValue
 
     __version__: str
 
-__all__ = ["Administrator", "HandleValue", "Node", "OpCode", "Record", "Resolver", "ResponseCode", "__version__"]
+__all__ = [
+    "Administrator",
+    "Country",
+    "HandleValue",
+    "Node",
+    "OpCode",
+    "Record",
+    "Resolver",
+    "ResponseCode",
+    "__version__",
+]
 
 _HOMES = {
     "Administrator": "idnode.client.administrator",
+    "Country": "idnode.country.country",
     "HandleValue": "idnode_protocol.value",
     "Node": "idnode.node",
     "OpCode": "idnode_protocol.codes",
