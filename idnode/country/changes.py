@@ -228,12 +228,12 @@ class Changes:
 
     async def _copy(self, scope: Scope, source: CountryNode, target: CountryNode) -> int:
         """Everything, what changed meanwhile, and the rest with writes held back. Ends with writes held back."""
-        here, there, now = source.node.registry, target.node.registry, self._country.adapters.clock.now
+        here, there, clock = source.node.registry, target.node.registry, self._country.adapters.clock
         known = heads(here, scope)
-        written = await copy_all(scope, here, there, now)
+        written = await copy_all(scope, here, there, clock)
         for _ in range(CATCH_UPS_MAX):
             changed = changed_since(here, scope, known)
-            written += await copy_names(iter(changed), here, there, now)
+            written += await copy_names(iter(changed), here, there, clock)
             if len(changed) <= FEW_RECORDS:
                 break
         source.node.moving.freeze(scope.prefix)
@@ -243,7 +243,7 @@ class Changes:
             changed = changed_since(here, scope, known)
             if not changed:
                 return written
-            written += await copy_names(iter(changed), here, there, now)
+            written += await copy_names(iter(changed), here, there, clock)
 
     async def _switch(self, prefix: str, source: CountryNode, target: CountryNode) -> None:
         """The new holder's own record, the records it delegates by, and last the record above."""
@@ -324,7 +324,7 @@ class Changes:
         for moved in list(country.state.moved):
             scope = self.scope(moved.prefix)
             holder, former = country.member(moved.target), country.member(moved.source)
-            await copy_all(scope, holder.node.registry, former.node.registry, country.adapters.clock.now)
+            await copy_all(scope, holder.node.registry, former.node.registry, country.adapters.clock)
             former.node.moving.point(scope.prefix, moved.target)
             self._linger(moved, scope)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterator
 
+from idnode.adapters.clock import Clock
 from idnode.country.writing import drop_record, put_record
 from idnode.node import Node
 from idnode_protocol.handle import NA_START, fold, split
@@ -19,7 +20,6 @@ from idnode_registry.registry import Registry
 
 PAGE_RECORDS = 500
 NA_PREFIX = NA_START[:-1]
-Clock = Callable[[], float]
 Heads = dict[tuple[bytes, int], int]
 
 
@@ -74,14 +74,14 @@ def changed_since(registry: Registry, scope: Scope, known: Heads) -> set[bytes]:
     return names
 
 
-async def copy_names(names: Iterator[bytes], source: Registry, target: Registry, now: Clock) -> int:
+async def copy_names(names: Iterator[bytes], source: Registry, target: Registry, clock: Clock) -> int:
     """Make the target say of each name what the source says; the number of records written or removed."""
     changed = 0
     for place, name in enumerate(names):
-        if await copy_name(name, source, target, now()):
+        if await copy_name(name, source, target, clock.now()):
             changed += 1
         if place % PAGE_RECORDS == PAGE_RECORDS - 1:
-            await asyncio.sleep(0)
+            await clock.sleep(0)
     return changed
 
 
@@ -97,11 +97,11 @@ async def copy_name(name: bytes, source: Registry, target: Registry, now: float)
     return True
 
 
-async def copy_all(scope: Scope, source: Registry, target: Registry, now: Clock) -> int:
+async def copy_all(scope: Scope, source: Registry, target: Registry, clock: Clock) -> int:
     """Everything, and away with what only the target has; the number of records that changed."""
-    written = await copy_names(scope.names(source), source, target, now)
+    written = await copy_names(scope.names(source), source, target, clock)
     stray = [name for name in scope.names(target) if source.record(name) is None]
-    return written + await copy_names(iter(stray), source, target, now)
+    return written + await copy_names(iter(stray), source, target, clock)
 
 
 class Follower:
