@@ -20,7 +20,6 @@ from idnode_registry.registry import Registry
 
 PAGE_RECORDS = 500
 NA_PREFIX = NA_START[:-1]
-
 Heads = dict[tuple[bytes, int], int]
 
 

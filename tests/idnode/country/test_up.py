@@ -210,7 +210,7 @@ def cpu_s(process_id: int) -> float:
 def test_time_and_memory(
     topology: str, ready_s: float, rss_mib_max: int, nodes_min: int, tmp_path: Path, record_property: Any
 ) -> None:
-    """The best of three counts. On a machine that is busy, the processor's time says what the wall hides."""
+    """The best of three counts; on a busy machine the processor time says what the wall clock hides."""
     adapters = real_adapters()
     best, cpu, memory = float("inf"), float("inf"), 0.0
     for attempt in range(3):
