@@ -12,6 +12,9 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from idnode_registry.errors import TemplateRefused
+from idnode_registry.templates.namespace import parse_namespace
+
 
 def _network(text: str) -> str:
     return str(ipaddress.ip_network(text))
@@ -22,10 +25,20 @@ def _address(text: str) -> str:
     return text
 
 
+def _namespace(text: str) -> str:
+    try:
+        parse_namespace(text.encode("utf-8"))
+    except TemplateRefused as wrong:
+        raise ValueError(str(wrong)) from wrong
+    return text
+
+
 Port = Annotated[int, Field(ge=0, le=65_535)]
 NetworkText = Annotated[str, AfterValidator(_network), Field(description="a network, such as 192.0.2.0/24")]
 AddressText = Annotated[str, AfterValidator(_address), Field(description="an IP address, such as 127.0.0.1")]
 ReferenceText = Annotated[str, Field(pattern=r"^\d{1,10}:.+$", description="index:handle, such as 300:99.900/ADMIN")]
+NamespaceText = Annotated[str, AfterValidator(_namespace), Field(description="the XML of a namespace")]
+DelimiterText = Annotated[str, Field(min_length=1, max_length=64, description="text, such as @")]
 PrefixText = Annotated[str, Field(pattern=r"^[^/\s]+$", description="a prefix, such as 99.900")]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 PerSecond = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -151,6 +164,34 @@ class ResolutionConfig(_Section):
     )
 
 
+class TemplatesConfig(_Section):
+    """Names that are not stored but made out of a base by a template (docs/protocol.md §9)."""
+
+    namespace: NamespaceText | None = Field(
+        default=None, description="for prefixes whose prefix handle has no HS_NAMESPACE value"
+    )
+    namespace_override: NamespaceText | None = Field(
+        default=None, description="in the place of every prefix handle's HS_NAMESPACE value"
+    )
+    delimiter: DelimiterText | None = Field(
+        default=None, description="where names are cut when no namespace says; none = names are not cut"
+    )
+
+
+class TrustConfig(_Section):
+    """Signing at registration: what the node writes carries an HS_SIGNATURE value of its own."""
+
+    sign: bool = Field(default=False, description="sign every record that is created or changed")
+    key_file: Path | None = Field(default=None, description="the private key to sign with, mode 0600")
+    certificate_file: Path | None = Field(
+        default=None, description="the text of the key's HS_CERT value: its name and its scope"
+    )
+    chain: tuple[ReferenceText, ...] = Field(
+        default=(), description="`index:handle` of the certificates up to the root, nearest first"
+    )
+    signature_life_s: Seconds = Field(default=31_536_000.0, description="how long a signature is valid")
+
+
 class LogConfig(_Section):
     """The log: one JSON object per line on standard error (docs/logs.md)."""
 
@@ -211,6 +252,8 @@ class NodeConfig(_Section):
     authentication: AuthenticationConfig = AuthenticationConfig()
     resolution: ResolutionConfig = ResolutionConfig()
     mirror: MirrorConfig | None = Field(default=None, description="what this node is a mirror of; none = it is primary")
+    templates: TemplatesConfig = TemplatesConfig()
+    trust: TrustConfig = TrustConfig()
     log: LogConfig = LogConfig()
     key_file: Path | None = Field(
         default=None,

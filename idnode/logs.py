@@ -48,6 +48,8 @@ EVENTS: Final[dict[str, Event]] = {
         logging.ERROR, "a stored record fails its checksum and is not served; run `idnode check`; `handle`"
     ),
     "auth-failure": Event(logging.WARNING, "a proof was refused; `client`, `transport`, `method`, `user`, `code`"),
+    "mirror": Event(logging.INFO, "the mirror does something else, or waits; `state`, `reason`"),
+    "stream-broken": Event(logging.WARNING, "a replication stream could not go on; the receiver asks again; `reason`"),
     "fault": Event(logging.ERROR, "a fault of this node, please report it; `where`, `trace`"),
     "foreign": Event(logging.WARNING, "a library's message; `logger`, `text`, `trace`"),
 }

@@ -25,6 +25,9 @@ class Metrics:
         self._auth = self._counter("hdl_auth", "Proofs of identity.", ("method", "result"))
         self._shed = self._counter("hdl_shed", "Requests refused or dropped to protect the node.", ("reason",))
         self._udp_octets = self._counter("hdl_udp_bytes", "Octets of datagrams.", ("dir",))
+        self._fragments = self._counter(
+            "hdl_udp_fragments", "Datagrams that did not make a message whole, kept for others or dropped.", ()
+        )
         self._cache = {
             result: self._counter(f"hdl_cache_{result}", f"Answer cache {result}.", ())
             for result in ("hits", "misses", "dropped")
@@ -70,6 +73,10 @@ class Metrics:
     def udp_octets(self, direction: str, number: int) -> None:
         """``direction`` is ``in`` or ``out``."""
         self._udp_octets.labels(direction).inc(number)
+
+    def fragment(self) -> None:
+        """A datagram that is part of a message, or pretends to be, and did not complete it."""
+        self._fragments.inc()
 
     def cache(self, result: str, number: int = 1) -> None:
         """``result`` is ``hits``, ``misses`` or ``dropped``."""

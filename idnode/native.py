@@ -130,7 +130,7 @@ class NativeEngine:
         except Unsupported as unsupported:
             return self._refuse(octets, ResponseCode.OPERATION_NOT_SUPPORTED, str(unsupported), now)
         except RemoteError as wrong:
-            return self._refuse(octets, ResponseCode.PROTOCOL_ERROR, str(wrong), now)
+            return self._refuse(octets, ResponseCode.PROTOCOL_ERROR, f"the message cannot be read: {wrong}", now)
         ask = Ask(message.header.opcode, request, message.header.flags, message.envelope.answered_version)
         exchange = Exchange(source, ask, now, message=message, original=message, session=session)
         reply = await self._chain(exchange)
@@ -149,7 +149,9 @@ class NativeEngine:
         if envelope.length != len(octets) - ENVELOPE_OCTETS:
             raise LimitExceeded("the encrypted message is not as long as its envelope says")
         if session is None:
-            raise _UndecodableSession(ResponseCode.SESSION_TIMEOUT, "the session is unknown or has ended")
+            raise _UndecodableSession(
+                ResponseCode.SESSION_TIMEOUT, "the session is unknown or has ended; set up another"
+            )
         try:
             payload = session.decrypt(octets[ENVELOPE_OCTETS:])
         except DecryptionFailed as wrong:

@@ -36,8 +36,10 @@ from idnode.logs import NodeLog
 from idnode.metrics import Metrics
 from idnode.native import NativeEngine
 from idnode.proofs import Proofs
+from idnode.replication.mirror import Mirror
 from idnode.replication.serving import RecordSender
 from idnode.resolution.engine import Resolution, ResolutionSettings
+from idnode.resolution.metrics import ResolutionCollector
 from idnode.resolution.roots import Roots, load_roots
 from idnode.responding import SiteFacts
 from idnode.servers.http_port import HttpPort, make_tls_context
@@ -45,6 +47,7 @@ from idnode.servers.tcp import TcpServer, TcpSettings
 from idnode.servers.udp import UdpServer, UdpSettings
 from idnode.site import Listening, read_site, site_of
 from idnode.source import LOCAL, Source, TrustedNetworks
+from idnode.trust.signing import load_sealer
 from idnode_protocol.handle import from_text
 from idnode_protocol.value import Reference
 from idnode_protocol.values.site import SiteInfo
@@ -88,7 +91,11 @@ def open_store(config: NodeConfig, adapters: Adapters) -> Store:
 
 def registry_settings(config: NodeConfig) -> RegistrySettings:
     """The registry's switches out of a node's configuration."""
-    section = config.authentication
+
+    def encoded(text: str | None) -> bytes | None:
+        return None if text is None else text.encode("utf-8")
+
+    section, templates = config.authentication, config.templates
     return RegistrySettings(
         server_admins=tuple(map(parse_reference, section.server_admins)),
         home_only_admins=tuple(map(parse_reference, section.home_only_admins)),
@@ -100,6 +107,9 @@ def registry_settings(config: NodeConfig) -> RegistrySettings:
         replication_admins=tuple(map(parse_reference, section.replication_admins)),
         is_mirror=config.mirror is not None,
         site_name=config.name,
+        namespace=encoded(templates.namespace),
+        namespace_override=encoded(templates.namespace_override),
+        template_delimiter=encoded(templates.delimiter),
     )
 
 
@@ -146,18 +156,17 @@ class Node:
         self.store = store or open_store(config, adapters)
         self._heads = HeadKeeper(self.store, signer, adapters)
         self.registry = Registry(
-            self.store, registry_settings(config), rng=adapters.rng.octets, on_change=self._changed
+            self.store,
+            registry_settings(config),
+            rng=adapters.rng.octets,
+            on_change=self._changed,
+            sealer=load_sealer(config.trust, adapters),
         )
         self._numbers = Numbers(adapters.rng.octets)
         self.challenges: ChallengeTable[Challenged] = ChallengeTable(
             self._numbers, adapters.rng.octets, ttl_s=config.authentication.challenge_ttl_s
         )
-        self.sessions = SessionTable(
-            self._numbers,
-            idle_s=config.authentication.session_idle_s,
-            life_s=config.authentication.session_life_s,
-            on_end=lambda session: self.challenges.drop_session(session.id),
-        )
+        self.sessions = self._session_table()
         self.budgets = Budgets(_rates(config))
         self.proofs = self._proofs()
         self.moving = MovingLink()
@@ -169,10 +178,11 @@ class Node:
         self._referral = self._referral_link()
         self._chain = build_chain(self._links())
         self.registry.sign = partial(signer.sign, algorithm="sha256")
-        self.streams = RecordSender(signer, adapters.clock, adapters.run_blocking, self.tls_context)
+        self.streams = RecordSender(signer, adapters.clock, adapters.run_blocking, self.tls_context, self.log)
         self.engine = self._native_engine()
         self._facts = SiteFacts(1, is_primary=config.mirror is None)
         self.sites: tuple[tuple[str, SiteInfo], ...] = ()
+        self.mirror = self._mirror()
         self.is_running = False
         self.has_started = False
         self._udp = self._udp_server()
@@ -183,6 +193,15 @@ class Node:
         self._streams: list[StreamServer] = []
         self._http: list[HttpPort] = []
         self._tls: asyncio.Task[ssl.SSLContext | None] | None = None
+
+    def _session_table(self) -> SessionTable:
+        section = self.config.authentication
+        return SessionTable(
+            self._numbers,
+            idle_s=section.session_idle_s,
+            life_s=section.session_life_s,
+            on_end=lambda session: self.challenges.drop_session(session.id),
+        )
 
     def _proofs(self) -> Proofs:
         section = self.config.authentication
@@ -228,7 +247,9 @@ class Node:
             is_recursive=True,
             prefix_packets_per_s=section.prefix_packets_per_s,
         )
-        return Resolution(self.adapters, roots, settings, trusted=self.trusted)
+        resolution = Resolution(self.adapters, roots, settings, trusted=self.trusted)
+        self.metrics.registry.register(ResolutionCollector(resolution))
+        return resolution
 
     def _links(self) -> list[Link]:
         """The chain, in the order a request meets it. Metrics stand first so that refusals are counted too."""
@@ -246,7 +267,14 @@ class Node:
             AuthenticationLink(self.registry, self.challenges, self.sessions, self.proofs, self.metrics),
             self.moving,
             *([] if self._referral is None else [self._referral]),
-            OperationsLink(self.registry, self.sessions, self.proofs, self.adapters.rng.octets, self.metrics),
+            OperationsLink(
+                self.registry,
+                self.sessions,
+                self.proofs,
+                self.adapters.rng.octets,
+                self.metrics,
+                self.adapters.run_blocking,
+            ),
         ]
 
     def _udp_server(self) -> UdpServer:
@@ -273,6 +301,19 @@ class Node:
         )
         clock = self.adapters.clock
         return TcpServer(self.engine, settings, self.trusted, self.metrics, clock.call_later, self.streams)
+
+    def _mirror(self) -> Mirror | None:
+        """The task of a mirror, if this node is one. When it cannot be, a store of our own is not left open."""
+        section = self.config.mirror
+        if section is None:
+            return None
+        try:
+            who = parse_reference(section.administrator)
+            return Mirror.of(section, who, self.registry, self.adapters, self.log)
+        except BaseException:
+            if self._owns_store:
+                self.store.close()
+            raise
 
     @property
     def site(self) -> SiteInfo:
@@ -311,6 +352,8 @@ class Node:
             await self.stop()
             raise
         self._heads.start()
+        if self.mirror is not None:
+            self.mirror.start()
         self.is_running = self.has_started = True
         self._tell_start()
 
@@ -410,6 +453,8 @@ class Node:
     async def stop(self) -> None:
         """Stop listening, let what is under way finish for at most 10 s, sign the journal, close the store."""
         was_running, self.is_running = self.is_running, False
+        if self.mirror is not None:
+            await self.mirror.stop()
         for server in self._streams:
             server.close()
         for port in self._http:
@@ -447,4 +492,4 @@ class Node:
             reasons.append(f"the store is read-only: {self.store.read_only_reason}")
         elif self.config.store.folder is not None and not has_space(self.adapters.disk, str(self.config.store.folder)):
             reasons.append("the disk's reserve is reached: free some space")
-        return reasons
+        return reasons + (self.mirror.reasons() if self.mirror is not None else [])

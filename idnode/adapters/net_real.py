@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import os
 import socket
 import ssl
 from collections.abc import Callable, Sequence
@@ -102,6 +103,13 @@ def _bound_group(wanted: Sequence[tuple[str, str]], port: int) -> list[socket.so
             raise
         return group
     raise AssertionError("the last try either returns or raises")
+
+
+def _reason(error: Exception) -> str:
+    """What the operating system says, without what asyncio adds (the address, which stands before it)."""
+    if isinstance(error, OSError) and error.errno is not None:
+        return os.strerror(error.errno) if error.errno > 0 else str(error.strerror)
+    return str(error)
 
 
 class RealStreamServer:
@@ -218,13 +226,13 @@ class RealNet:
                 protocol_factory, host, port, ssl=tls, server_hostname=name
             )
         except (OSError, UnicodeError) as error:
-            raise Unreachable(host, port, error) from error
+            raise Unreachable(host, port, _reason(error)) from error
 
     async def dial_datagram(self, host: str, port: int) -> DatagramChannel:
         try:
             stream = await asyncio_dgram.connect((host, port))
         except (OSError, UnicodeError) as error:
-            raise Unreachable(host, port, error) from error
+            raise Unreachable(host, port, _reason(error)) from error
         return RealDatagramChannel(stream, host, port)
 
     def free_ports(self, count: int, hosts: Sequence[str] = ("127.0.0.1",)) -> list[int]:

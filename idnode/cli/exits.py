@@ -48,18 +48,16 @@ HINTS: Final[dict[int, str]] = {
     ResponseCode.HANDLE_ALREADY_EXISTS: "change it with `idnode update`, or give --overwrite to replace it",
     ResponseCode.VALUES_NOT_FOUND: "it has no value of that index or type that you may see",
     ResponseCode.VALUE_ALREADY_EXISTS: "leave --add away to replace the value, or take a free index",
-    ResponseCode.INVALID_ADMIN: "no HS_ADMIN value of the record, or of its prefix, names you",
-    ResponseCode.AUTHENTICATION_FAILED: "check index, handle and key",
-    ResponseCode.SERVER_BUSY: "try again later",
 }
-"""What to do about a refusal, where the server cannot know what was typed."""
+"""What to do about a refusal; added where the server gave no reason, and where it cannot know what was typed."""
+ALWAYS_HINTED: Final = frozenset({ResponseCode.VALUE_ALREADY_EXISTS})
 
 
 def text_of(wrong: Exception) -> str:
     """What went wrong, and what to do about it, in one line."""
     if isinstance(wrong, Refused):
         hint = HINTS.get(wrong.code)
-        return f"{wrong}; {hint}" if hint else str(wrong)
+        return f"{wrong}; {hint}" if hint and (not wrong.text or wrong.code in ALWAYS_HINTED) else str(wrong)
     if isinstance(wrong, OSError) and wrong.filename is not None:
         return f"{wrong.filename}: {wrong.strerror}"
     return str(wrong)

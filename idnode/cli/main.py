@@ -9,7 +9,7 @@ from typing import Annotated, Final
 
 import typer
 
-from idnode.cli import configuring, country, local, running, serving, talking
+from idnode.cli import configuring, country, explaining, local, running, serving, talking, trusting
 
 app = typer.Typer(
     name="idnode",
@@ -21,12 +21,15 @@ COMMANDS: Final[dict[str, Callable[..., None]]] = {
     "up": running.up,
     "serve": serving.serve,
     "resolve": talking.resolve,
+    "explain": explaining.explain,
     "create": talking.create,
     "update": talking.update,
     "delete": talking.delete,
     "list": talking.list_,
     "wait": talking.wait,
     "check": local.check,
+    "sign": trusting.sign,
+    "verify": trusting.verify,
     "client-config": local.client_config,
 }
 for name, command in COMMANDS.items():
@@ -34,6 +37,7 @@ for name, command in COMMANDS.items():
 app.add_typer(local.key, name="key")
 app.add_typer(configuring.config, name="config")
 app.add_typer(country.app, name="country")
+app.add_typer(trusting.trust, name="trust")
 
 
 def _print_version(wanted: bool) -> None:

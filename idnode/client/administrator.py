@@ -244,7 +244,7 @@ class Administrator:
         for _ in range(CHALLENGES_MAX + 1):
             answer = await send(message, session)
             if answer.code == ResponseCode.AUTHENTICATION_NEEDED:
-                message = await self._proof(message, answer)
+                message = await self.prove(message, answer)
                 continue
             if session is not None and answer.code >= ResponseCode.SESSION_TIMEOUT:
                 raise SessionLost(answer.code, text_of(answer), subject)
@@ -255,7 +255,7 @@ class Administrator:
             return answer
         raise Untrusted(f"{subject}: the server challenges again and again")
 
-    async def _proof(self, asked: Message, answer: Answer) -> Message:
+    async def prove(self, asked: Message, answer: Answer) -> Message:
         """The answer to a challenge, whose digest was found to be that of our own request."""
         challenge = answer.response
         assert isinstance(challenge, ChallengeResponse)

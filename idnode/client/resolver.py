@@ -169,6 +169,11 @@ class Resolver:
         resolver._owns_adapters = adapters is None
         return resolver
 
+    @property
+    def server(self) -> str:
+        """The address as it was given."""
+        return self._server
+
     async def __aenter__(self) -> Resolver:
         return self
 

@@ -17,6 +17,7 @@ from idnode.http.call import CORS, Call, CallRefused, decode_path, json_response
 from idnode.http.hrls import ReverseLookup
 from idnode.http.operations import livez, metrics, readyz, startupz
 from idnode.http.page.human import human
+from idnode.http.rest.explain import explain
 from idnode.http.rest.handles import handles
 from idnode.http.rest.others import http_sessions, prefixes, site, verifications
 from idnode.http.sessions import HttpSessions
@@ -52,6 +53,7 @@ class Application:
         self._node = node
         self._sessions = HttpSessions(node.adapters.rng.octets, node.adapters.clock.monotonic)
         self._routes: dict[str, tuple[frozenset[str], Face]] = {
+            "/api/explain": (READ, explain),
             "/api/handles": (ALL, handles),
             "/api/prefixes": (frozenset({"GET", "HEAD", "POST", "DELETE"}), prefixes),
             "/api/sessions": (ALL, lambda call: http_sessions(call, self._sessions)),
@@ -134,7 +136,8 @@ class Application:
         response = await face(call)
         if response.status == 401:
             if not call.may_authenticate:
-                response.set_status(403)
+                text = "secrets are not taken over plain HTTP here; use HTTPS"
+                raise CallRefused(403, text, ResponseCode.AUTHENTICATION_NEEDED)
             else:
                 await challenge(call, self._sessions)
                 response.headers.update(call.extra_headers)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import parse_qsl, unquote_to_bytes
 
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 
 from idnode.source import Source
 from idnode_protocol.codes import ResponseCode
@@ -74,6 +75,13 @@ class Call:
                 octets = await self.request.read()
         except TimeoutError as late:
             raise CallRefused(408, f"the body did not arrive within {BODY_S:g} seconds") from late
+        except (
+            ConnectionError
+        ) as gone:  # nobody reads this; it is no fault of ours either, so it must not look like one
+            self.node.metrics.shed("http_unfinished")
+            raise CallRefused(400, "the connection ended before the body did") from gone
+        except (web.RequestPayloadError, HttpProcessingError) as wrong:
+            raise CallRefused(400, "the body is not encoded as the head says") from wrong
         if len(octets) > JSON_OCTETS_MAX:
             raise CallRefused(413, f"the body is longer than {JSON_OCTETS_MAX} octets")
         return octets

@@ -6,10 +6,12 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Final
 
+from idnode.adapters.workers import RunBlocking
 from idnode.chain import Handler
 from idnode.exchange import Exchange
 from idnode.metrics import Metrics
 from idnode.proofs import Proofs
+from idnode.trust.signing import SIGNED_WRITES
 from idnode_protocol.codes import OpCode, ResponseCode
 from idnode_protocol.requests import SessionSetupRequest, VerifyRequest
 from idnode_protocol.responses import EmptyResponse, VerifyResponse
@@ -20,14 +22,23 @@ from idnode_registry.sessions import SessionKeys, SessionRefused, SessionTable, 
 
 
 class OperationsLink:
-    """A table opcode -> method; what is not in it goes to the registry."""
+    """A table opcode -> method; what is not in it goes to the registry, by way of ``workers`` if it will be signed."""
 
-    def __init__(self, registry: Registry, sessions: SessionTable, proofs: Proofs, rng: Rng, metrics: Metrics) -> None:
+    def __init__(
+        self,
+        registry: Registry,
+        sessions: SessionTable,
+        proofs: Proofs,
+        rng: Rng,
+        metrics: Metrics,
+        workers: RunBlocking,
+    ) -> None:
         self._registry = registry
         self._sessions = sessions
         self._proofs = proofs
         self._rng = rng
         self._metrics = metrics
+        self._workers = workers
         self._own: Final[dict[int, Callable[[Exchange], Awaitable[Reply]]]] = {
             OpCode.CHALLENGE_ANSWER: self._stray_answer,
             OpCode.VERIFY_ANSWER: self._verify_answer,
@@ -40,7 +51,11 @@ class OperationsLink:
         own = self._own.get(exchange.ask.opcode)
         if own is not None:
             return await own(exchange)
-        future = self._registry.execute(exchange.ask, exchange.caller, exchange.now)
+        asked = exchange.ask, exchange.caller, exchange.now
+        if self._registry.sealer is not None and exchange.ask.opcode in SIGNED_WRITES:
+            future = await self._workers(self._registry.execute, *asked)
+        else:
+            future = self._registry.execute(*asked)
         return future.result() if future.done() else await asyncio.wrap_future(future)
 
     async def _stray_answer(self, exchange: Exchange) -> Reply:

@@ -12,10 +12,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
-import structlog
-
 from idnode.adapters.clock import Clock
 from idnode.adapters.workers import RunBlocking
+from idnode.logs import NodeLog
 from idnode.replication.tls_pipe import TlsFailed, TlsPipe
 from idnode_protocol.octets import Writer
 from idnode_protocol.replication import (
@@ -41,8 +40,6 @@ PLAINTEXT_PART_OCTETS: Final = 16_384
 
 Write = Callable[[bytes], Awaitable[None]]
 
-log = structlog.get_logger("idnode.replication")
-
 
 @dataclass(frozen=True, slots=True)
 class Outgoing:
@@ -61,7 +58,9 @@ class RecordSender:
         clock: Clock,
         workers: RunBlocking,
         identity: Callable[[], Awaitable[ssl.SSLContext | None]],
+        log: NodeLog,
     ) -> None:
+        self._log = log
         self._signer, self._clock, self._workers = signer, clock, workers
         self._identity = identity
         self._context: ssl.SSLContext | None = None
@@ -79,7 +78,7 @@ class RecordSender:
             while piece := await self._workers(_piece, blocks):
                 yield piece
         except RegistryError as wrong:
-            log.warning("replication stream broken off", reason=str(wrong))
+            self._log.write("stream-broken", reason=str(wrong))
         finally:
             self.running -= 1
 

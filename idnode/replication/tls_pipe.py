@@ -10,6 +10,7 @@ import ssl
 from typing import Final
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import dsa, rsa
 
 from idnode_registry.crypto import public_key_octets
@@ -34,7 +35,10 @@ def key_of_certificate(certificate: bytes | None) -> bytes:
     """The public key of a DER certificate as a site record holds it; empty when there is none of a kind we know."""
     if certificate is None:
         return b""
-    key = x509.load_der_x509_certificate(certificate).public_key()
+    try:
+        key = x509.load_der_x509_certificate(certificate).public_key()
+    except (ValueError, UnsupportedAlgorithm):
+        return b""
     return public_key_octets(key) if isinstance(key, rsa.RSAPublicKey | dsa.DSAPublicKey) else b""
 
 

@@ -17,9 +17,11 @@ from idnode.resolution.budget import CACHE_OCTETS_MAX, NEGATIVE_S, STALE_AGE_MAX
 from idnode.resolution.question import Key, Outcome
 from idnode_protocol.codes import ResponseCode
 from idnode_protocol.value import HandleValue
+from idnode_registry.format import select
 
 ENTRY_OVERHEAD_OCTETS: Final = 900
 """Entry, key, outcome and dictionary slots in CPython, measured with ``tracemalloc`` and rounded up."""
+NOTHING_SELECTED: Final = b"\0\0\0\0"
 NEGATIVE: Final = frozenset({ResponseCode.HANDLE_NOT_FOUND, ResponseCode.VALUES_NOT_FOUND})
 
 
@@ -78,6 +80,19 @@ class Cache:
             if now < entry.stale_until and self._is_usable(entry, now):
                 return replace(self._aged(entry, now), is_stale=True)
             return None
+
+    def find(self, key: Key) -> Outcome | None:
+        """As :meth:`get`; a selection of values is also found in the whole record."""
+        found = self.get(key)
+        if found is not None or not (key.indexes or key.types):
+            return found
+        whole = self.get(Key(key.name, (), (), key.flags))
+        if whole is None or not whole.is_success:
+            return whole
+        selected = select(whole.value_list, key.indexes, [kind.encode("utf-8", "surrogatepass") for kind in key.types])
+        if selected == NOTHING_SELECTED:
+            return replace(whole, code=int(ResponseCode.VALUES_NOT_FOUND), value_list=b"")
+        return replace(whole, value_list=selected)
 
     @staticmethod
     def _aged(entry: _Entry, now: float) -> Outcome:

@@ -27,6 +27,7 @@ from idnode.resolution.explain import Explanation, Trace
 from idnode.resolution.question import Failure, Outcome, Question, failed
 from idnode.resolution.roots import Roots
 from idnode.resolution.sites import ASKED_TYPES, PROTOCOLS, Door, Health, doors, sites_in
+from idnode.resolution.spans import reporter
 from idnode.resolution.upstream import Upstream
 from idnode.resolution.walk import TEMPORARY, Walk
 from idnode.source import TrustedNetworks
@@ -97,6 +98,7 @@ class Resolution:
         burst = max(PREFIX_PACKETS_BURST, rate or 0.0)
         self._prefix_budgets = Budgets({} if rate is None else {WorkClass.RESOLVE: Rate(rate, burst, 1.0)})
         self._reloaded_at = float("-inf")
+        self._report = reporter()
 
     async def close(self) -> None:
         """Give up what is under way; ``roots`` and cache stay as they are."""
@@ -108,7 +110,7 @@ class Resolution:
         """The fresh outcome of a question that needs no packet and no waiting; None = resolve."""
         if question.has(OpFlag.AT):
             return None
-        known = self.cache.get(question.key)
+        known = self.cache.find(question.key)
         if known is None or known.is_stale:
             return None
         self.counters.questions += 1
@@ -155,6 +157,8 @@ class Resolution:
         if walk.is_stale and outcome.is_success:
             outcome = replace(outcome, is_stale=True)
         self._count(walk, outcome)
+        if self._report is not None:
+            self._report(question.name, outcome, trace)
         return name, outcome, walk
 
     def _count(self, walk: Walk, outcome: Outcome) -> None:

@@ -7,23 +7,22 @@
                                 v
                             ask them --> answer, or RC 302/303: the sites named there are asked --> ...
 
-Names being looked for lie on a stack; meeting one of them again is a loop, which that branch answers with "nobody". A
-failure may be remembered only if it did not depend on what lay below it on the stack: ``_cut`` is the lowest place a
-loop was cut at since a frame was opened. What a walk finds for the name it began with is then the least fixed point.
+Meeting a name again that is being looked for is a loop, which that branch answers with "nobody"; which failures may be
+remembered then, :mod:`idnode.resolution.frames` says. :mod:`idnode.resolution.asking` talks to servers.
 """
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Hashable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Hashable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from idnode.client.errors import NoAnswer
+from idnode.resolution.asking import Asking, PrefixBusy
 from idnode.resolution.budget import EXHAUSTED_S, LOOP_S, NEGATIVE_S, STALE_WAIT_S, Budget, OverBudget, victim_of
 from idnode.resolution.cache import service_key
 from idnode.resolution.explain import Step, Trace
+from idnode.resolution.frames import Frames
 from idnode.resolution.question import Failure, Outcome, Question, failed
 from idnode.resolution.sites import (
     ASKED_TYPES,
@@ -35,11 +34,11 @@ from idnode.resolution.sites import (
     services_in,
     sites_in,
 )
-from idnode.resolution.upstream import Answered
-from idnode_protocol.codes import OpCode, OpFlag, ResponseCode, response_text
+from idnode.resolution.upstream import Answered, LeftAlone
+from idnode_protocol.codes import OpFlag, ResponseCode, response_text
 from idnode_protocol.handle import ROOT_HANDLE, fold, is_prefix_handle, prefix_handle, to_text, with_slash
 from idnode_protocol.requests import VerifyRequest
-from idnode_protocol.responses import ReferralResponse, VerifyResponse
+from idnode_protocol.responses import ReferralResponse
 from idnode_protocol.value import HandleValue
 from idnode_protocol.values.site import SiteInfo
 
@@ -48,18 +47,12 @@ if TYPE_CHECKING:
 
 TEMPORARY: Final = frozenset({Failure.UNREACHABLE, Failure.TIME, Failure.BUSY, Failure.BUDGET})
 """Failures after which an old answer is better than none."""
-REFERRALS: Final = frozenset({ResponseCode.SERVICE_REFERRAL, ResponseCode.PREFIX_REFERRAL})
 STEPS_MAX: Final = 512
 """Names looked at in one walk, from the cache too: processor time has a bound like everything else."""
 SERVICES_PER_SET_MAX: Final = 32
 """HS_SERV values looked at in one record; each costs a packet when it is not cached."""
-NEVER: Final = 1 << 30
 
 Sites = tuple[SiteInfo, ...]
-
-
-class PrefixBusy(Exception):
-    """Too much is asked under one prefix; raised before a packet is sent."""
 
 
 class Walk:
@@ -69,15 +62,12 @@ class Walk:
         self._shared = shared
         self._budget = budget
         self._trace = trace
-        self._recursion_count = recursion_count
-        self._prefix = prefix
-        self._stack: list[Hashable] = []
+        self._asking = Asking(shared, budget, trace, recursion_count, prefix)
+        self._frames = Frames()
         self._found: dict[Hashable, Sites | Outcome] = {}
-        self._cut = NEVER
         self._services = 0
         self._steps = 0
         self._reloaded = False
-        self.saw_loop = False
         self.is_stale = False
         """A stale delegation or record was used."""
 
@@ -85,24 +75,29 @@ class Walk:
     def budget(self) -> Budget:
         return self._budget
 
+    @property
+    def saw_loop(self) -> bool:
+        """Whether a delegation led back to itself, even if an answer was found beside it."""
+        return self._frames.saw_loop
+
     # -- records ----------------------------------------------------------------------------------------------------
 
     async def record(self, question: Question) -> Outcome:
         """The outcome of a question, from the cache or from a server. Raises :class:`OverBudget`."""
         self._count_step()
         cache, key = self._shared.cache, question.key
-        known = None if question.has(OpFlag.AT) else cache.get(key)
+        known = None if question.has(OpFlag.AT) else cache.find(key)
         if known is not None:
             self._note_cached(question, known)
             return known
-        if key in self._stack:
+        if key in self._frames:
             return self._loop(key, question.name)
         generation = cache.generation
-        with self._frame(key) as place, self._trace.step("resolve", to_text(question.name)) as step:
+        with self._frames.frame(key) as place, self._trace.step("resolve", to_text(question.name)) as step:
             outcome = await self._with_old(question, cache.has_old(key))
-            if outcome.failure is None:
+            if outcome.failure is None and not outcome.is_cached:
                 outcome = cache.put(key, outcome, self._shared.adapters.clock.now(), generation)
-            elif outcome.failure is Failure.LOOP and self._cut >= place:
+            elif outcome.failure is Failure.LOOP and self._frames.is_closed(place):
                 cache.fail(key, outcome, LOOP_S)
             _tell(step, outcome)
         return outcome
@@ -183,17 +178,17 @@ class Walk:
             if isinstance(known, Outcome):
                 self._trace.note("cache", f"service of {to_text(home)}", known=known.text, age=known.age_s)
             return known
-        if key in self._stack:
+        if key in self._frames:
             return self._loop(key, home)
-        with self._frame(key) as place, self._trace.step("service", to_text(home)) as step:
+        with self._frames.frame(key) as place, self._trace.step("service", to_text(home)) as step:
             try:
                 found = await self._service(home, question)
             except OverBudget as over:
                 if place <= 1:
-                    seconds = LOOP_S if self.saw_loop else EXHAUSTED_S
+                    seconds = LOOP_S if self._frames.saw_loop else EXHAUSTED_S
                     self._shared.cache.fail(key, failed(Failure.BUDGET, str(over)), seconds)
                 raise
-            if self._cut >= place:
+            if self._frames.is_closed(place):
                 self._found[key] = found
                 if isinstance(found, Outcome) and found.failure in (Failure.LOOP, Failure.NO_SERVICE):
                     self._shared.cache.fail(key, found, LOOP_S if found.failure is Failure.LOOP else NEGATIVE_S)
@@ -251,7 +246,7 @@ class Walk:
         if fold(service) == ROOT_HANDLE:
             return self._shared.roots.sites
         if self._services >= self._budget.limits.services_max:
-            self._cut = -1
+            self._frames.cut_below_all()
             return failed(Failure.TOO_DEEP, f"more than {self._budget.limits.services_max} service handles in a row")
         self._services += 1
         try:
@@ -274,7 +269,9 @@ class Walk:
         while True:
             asked.update(sites)
             try:
-                door, answered = await self._ask_sites(question, sites, referrals)
+                door, answered = await self._asking.resolve(question, sites, self._frames.depth // 2 + referrals)
+            except LeftAlone as spared:
+                return failed(Failure.BUDGET, str(spared))
             except NoAnswer as wrong:
                 return failed(Failure.UNREACHABLE, str(wrong))
             except PrefixBusy as busy:
@@ -300,7 +297,7 @@ class Walk:
                     return following
                 step.say(sites=len(following))
             if set(following) <= asked:
-                self.saw_loop = True
+                self._frames.saw_loop = True
                 self._trace.note("loop", to_text(question.name), at=str(door))
                 return failed(Failure.LOOP, f"{door} refers to servers that were asked before")
             sites = following
@@ -328,65 +325,10 @@ class Walk:
             return await self._service_handle(response.handle, question)
         return failed(Failure.NO_SERVICE, "the referral names nobody")
 
-    async def _ask_sites(self, question: Question, sites: Sites, referrals: int) -> tuple[Door, Answered]:
-        """The first answer; code 2 and expired ones do not count. Raises :class:`NoAnswer`, :class:`OverBudget`."""
-        shared = self._shared
-        failures: list[str] = []
-        for door in shared.doors(sites, with_slash(question.name), primary_only=question.has(OpFlag.AT)):
-            clock = shared.adapters.clock
-            with self._trace.step("ask", to_text(question.name), server=str(door)) as step:
-                try:
-                    answered = await shared.upstream.ask(
-                        door,
-                        replace(question, name=with_slash(question.name), flags=shared.upstream_flags(question.flags)),
-                        self._budget,
-                        recursion_count=self._recursion_count + len(self._stack) // 2 + referrals,
-                        spend=self._spend,
-                    )
-                except NoAnswer as wrong:
-                    shared.health.note(door, None, clock.monotonic())
-                    step.say(error=str(wrong))
-                    failures.append(str(wrong))
-                    continue
-                except asyncio.CancelledError:
-                    shared.health.note(door, None, clock.monotonic())
-                    step.say(error="given up: no time left")
-                    raise
-                shared.health.note(door, answered.seconds, clock.monotonic())
-                self._budget.receive(answered.octets)
-                step.say(answer=response_text(answered.code), code=answered.code, octets=answered.octets)
-                return door, answered
-        raise NoAnswer("; ".join(failures) or "the site records name no interface that can be used")
-
     async def verify(self, request: VerifyRequest) -> bool | Outcome:
         """Let the server of the user's handle check a proof (opcode 201)."""
-        question = Question(request.user_handle)
-        sites = await self.sites_for(question)
-        if isinstance(sites, Outcome):
-            return sites
-        failures = []
-        flags = self._shared.upstream_flags(question.flags)
-        for door in self._shared.doors(sites, with_slash(request.user_handle), primary_only=False):
-            with self._trace.step("ask", f"proof of {to_text(request.user_handle)}", server=str(door)):
-                try:
-                    answered = await self._shared.upstream.send(
-                        door,
-                        OpCode.VERIFY_ANSWER,
-                        replace(request, tail=b""),
-                        flags,
-                        self._budget,
-                        recursion_count=self._recursion_count,
-                        spend=self._spend,
-                    )
-                except NoAnswer as wrong:
-                    failures.append(str(wrong))
-                    continue
-                except PrefixBusy as busy:
-                    return failed(Failure.BUSY, str(busy))
-            if isinstance(answered.response, VerifyResponse):
-                return answered.response.is_valid
-            return Outcome(answered.code, text=answered.text, server=str(door))
-        return failed(Failure.UNREACHABLE, "; ".join(failures) or "no interface of its sites can be used")
+        sites = await self.sites_for(Question(request.user_handle))
+        return sites if isinstance(sites, Outcome) else await self._asking.verify(request, sites)
 
     async def site_values(self, question: Question) -> tuple[HandleValue, ...]:
         """The HS_SITE values behind the HS_SERV values of a prefix handle, as their records hold them."""
@@ -407,10 +349,6 @@ class Walk:
                         found.setdefault(value.index, value)
         return tuple(found.values())
 
-    def _spend(self, packets: int) -> None:
-        if not self._shared.may_send(self._prefix, packets):
-            raise PrefixBusy(f"too many questions under {to_text(self._prefix)}; try again in a second")
-
     @staticmethod
     def _is_out_of_date(answered: Answered, door: Door, is_root: bool) -> bool:
         is_newer = is_root and door.site.serial < answered.site_serial < 0x8000
@@ -428,21 +366,8 @@ class Walk:
 
     # -- loops and bounds -------------------------------------------------------------------------------------------
 
-    @contextmanager
-    def _frame(self, key: Hashable) -> Iterator[int]:
-        """A name on the stack; its place. What was cut below it stays known to those below."""
-        place, outer = len(self._stack), self._cut
-        self._stack.append(key)
-        self._cut = NEVER
-        try:
-            yield place
-        finally:
-            self._stack.pop()
-            self._cut = min(outer, self._cut) if self._cut < place else outer
-
     def _loop(self, key: Hashable, name: bytes) -> Outcome:
-        self.saw_loop = True
-        self._cut = min(self._cut, self._stack.index(key))
+        self._frames.cut_at(key)
         self._trace.note("loop", to_text(name))
         return failed(Failure.LOOP, f"{to_text(name)} leads back to itself")
 

@@ -85,6 +85,7 @@ class BoundedHandler(RequestHandler):
         self._address: str | None = None
         self._timer: TimerHandle | None = None
         self._unread = 0
+        self._has_asked = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
@@ -100,10 +101,13 @@ class BoundedHandler(RequestHandler):
         if self._address is not None:
             self._connections.leave(self._address)
             self._address = None
+            if not self._has_asked:
+                self._connections.metrics.shed("http_unasked")
         super().connection_lost(exc)
 
     def begin(self) -> None:
         """A whole head is here: the request is the application's now."""
+        self._has_asked = True
         self._disarm()
 
     def end(self) -> None:
@@ -130,6 +134,7 @@ class BoundedHandler(RequestHandler):
             self._unread = unread
             self._arm(WRITE_STALL_S)
             return
+        self._has_asked = True
         self._connections.metrics.shed("http_stalled")
         self.transport.abort()
 
@@ -141,6 +146,7 @@ class BoundedHandler(RequestHandler):
         message: str | None = None,
     ) -> web.StreamResponse:
         """What cannot be read as HTTP; the answer is JSON like every other, the log stays quiet about strangers."""
+        self._has_asked = True
         self._connections.metrics.shed("http_malformed")
         text = "this is not a request that HTTP/1.1 allows" if status < 500 else "a fault of this node"
         code = ResponseCode.PROTOCOL_ERROR if status < 500 else ResponseCode.ERROR

@@ -123,6 +123,7 @@ class TcpConnection(asyncio.Protocol):
         self._can_write.set()
         self._source = Source("tcp", "0.0.0.0")
         self._eof = False
+        self._is_counted = False
 
     @property
     def address(self) -> str:
@@ -133,12 +134,14 @@ class TcpConnection(asyncio.Protocol):
         peer = transport.get_extra_info("peername") or ("0.0.0.0", 0)
         self._source = Source("tcp", peer[0], peer[1], self._server.trusted.trusts(peer[0]))
         if not self._server.admit(self):
+            self._is_counted = True  # as shed
             transport.abort()
             return
         self._arm(FIRST_OCTET_S, "no request")
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._disarm()
+        self._count("peer lost")
         self._can_write.set()
         self._transport = None
         if self.task is not None:
@@ -175,11 +178,17 @@ class TcpConnection(asyncio.Protocol):
         """Close the connection; what was written still goes out, unless the peer does not read."""
         self._disarm()
         if self._transport is not None:
-            self._server.metrics.tcp_closed.labels(reason).inc()
+            self._count(reason)
             if reason == "unread answer":
                 self._transport.abort()
             else:
                 self._transport.close()
+
+    def _count(self, reason: str) -> None:
+        """A connection ends once, whatever else happens to it afterwards."""
+        if not self._is_counted:
+            self._is_counted = True
+            self._server.metrics.tcp_closed.labels(reason).inc()
 
     def _arm(self, seconds: float, reason: str) -> None:
         self._disarm()

@@ -193,6 +193,7 @@ class UdpServer:
         if not is_whole or request[2] & TRUNCATED:
             whole = self._reassembler.add(peer, request, self._monotonic())
             if whole is None:
+                self._metrics.fragment()
                 return
             message = whole
         if len(self._waiting) >= WAITING_MAX:
@@ -294,5 +295,7 @@ class UdpServer:
         address, port = peer_address(peer)
         source = Source("udp", address, port, self._trusted.trusts(address))
         answers = await self._engine.answer(message, source)
+        if not answers.messages:
+            self._metrics.shed("udp_unanswerable")
         for octets in answers.messages:
             sock.send_batch([(part, peer) for part in self._allowed(message, peer, split_message(octets))])

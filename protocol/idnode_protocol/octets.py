@@ -96,14 +96,6 @@ class Reader:
         """All octets left in this window."""
         return self.take(self.remaining)
 
-    def skip_counted(self, limit: int = ARRAY_OCTETS_MAX) -> None:
-        """Step over a counted array without copying it."""
-        start = self._position
-        length = self.i32()
-        if length < 0 or length > limit or length > self.remaining:
-            raise Truncated(f"array of {length} octets, {self.remaining} left", start)
-        self._position += length
-
     @contextmanager
     def within(self, size: int) -> Iterator[Reader]:
         """A window over the next ``size`` octets, which must be consumed exactly."""

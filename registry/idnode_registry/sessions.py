@@ -99,7 +99,7 @@ def plan(request: SessionSetupRequest, envelope: Envelope, rng: Rng) -> SessionP
         peer = DhPublicKey.from_octets(request.public_key)
         check_peer(peer)
     except ProtocolError as wrong:
-        return SessionRefused(ResponseCode.INVALID_SESSION_SETUP, str(wrong))
+        return SessionRefused(ResponseCode.INVALID_SESSION_SETUP, f"the public key cannot be used: {wrong}")
     identity = Reference(request.identity_handle, request.identity_index) if request.identity_handle else None
     idle_s = min(request.timeout, IDLE_S_MAX) if request.timeout > 0 else IDLE_S_MAX
     return SessionPlan(identity, idle_s, version, peer, exponent_from(rng(DH_EXPONENT_BITS // 8)))
@@ -167,7 +167,9 @@ class Session:
         if credential is None or credential.type.upper() != HS_MAC:
             return SessionRefused(ResponseCode.INVALID_CREDENTIAL, "the message carries no MAC of this session")
         if not self._has_right_mac(message, credential):
-            return SessionRefused(ResponseCode.INVALID_SESSION_KEY, "the MAC is not of this session's key")
+            return SessionRefused(
+                ResponseCode.INVALID_SESSION_KEY, "the MAC is not of this session's key; set up another"
+            )
         if not self._counters.accept(credential.counter):
             reason = f"counter {credential.counter} was used before, or is too old"
             return SessionRefused(ResponseCode.SESSION_MESSAGE_REJECTED, reason)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -14,7 +15,8 @@ HERE = Path(__file__).parent
 
 def child(script: str, *arguments: object) -> subprocess.Popen[str]:
     command = [sys.executable, str(HERE / script), *map(str, arguments)]
-    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    environment = {**os.environ, "PYTHONPATH": str(HERE.parents[1])}
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment)
 
 
 def result(process: subprocess.Popen[str]) -> dict[str, Any]:

@@ -138,11 +138,14 @@ class Nodes:
         self.address = ""
 
     async def __aenter__(self) -> Nodes:
+        # IDNODE_... are settings to a node, and those of the tests are none.
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("IDNODE_")}
+        environment = {**kept, "PYTHONPATH": str(ROOT)}
         self._parent = await asyncio.create_subprocess_exec(
             *(sys.executable, str(Path(__file__).with_name("node_child.py"))),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
-            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            env=environment,
         )
         return self
 

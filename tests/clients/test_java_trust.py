@@ -22,7 +22,7 @@ from tests.clients.java_trust import ask_java
 from tests.registry.trust.test_trust_lab import check, pair_of
 from tests.registry.trust.trust_world import AUTHORITY, HANDLE, PREFIX, ROOT, UNDER_PREFIX, VALUES, key, small_world
 
-pytestmark = [pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.serial, pytest.mark.timeout(600)]
 
 CHAINS = {"test": 10, "fuzz": 20, "prove": 100}
 """Random chains for each defect; ours alone meets 100."""

@@ -12,7 +12,7 @@ from idnode_protocol.handle import to_text
 from idnode_protocol.json_form import value_to_json
 from idnode_protocol.octets import Reader
 from idnode_protocol.responses import CreateResponse, ErrorResponse, ReferralResponse, ResolutionResponse
-from idnode_registry.ask import Ask, Reply
+from idnode_registry.ask import Ask, Freshness, Reply
 
 STATUS: Final[dict[int, int]] = {
     ResponseCode.SUCCESS: 200,
@@ -75,6 +75,18 @@ def body_of(ask: Ask, reply: Reply) -> dict[str, object]:
 def reply_response(call: Call, ask: Ask, reply: Reply) -> web.Response:
     """The answer to a call that became one ask."""
     body = body_of(ask, reply)
+    if reply.freshness is not None:
+        call.extra_headers.update(freshness_headers(reply.freshness))
+        if reply.freshness.is_stale:
+            body["stale"] = True
     if call.failure and reply.code == ResponseCode.AUTHENTICATION_NEEDED:
         body["message"] = call.failure
     return json_response(call, status_of(ask, reply), body)
+
+
+def freshness_headers(freshness: Freshness) -> dict[str, str]:
+    """Of an answer that another server gave: how old it is, and the warning when its time is over (RFC 9111 §5)."""
+    headers = {"Age": str(int(freshness.age_s))}
+    if freshness.is_stale:
+        headers["Warning"] = '110 - "Response is Stale"'
+    return headers

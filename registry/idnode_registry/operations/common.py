@@ -24,6 +24,7 @@ from idnode_registry.journal import Operation, appender
 from idnode_registry.plans import Change, Plan, has_namespace
 from idnode_registry.referrals import referral
 from idnode_registry.store import ABSENT, Batch
+from idnode_registry.trust.errors import SigningRefused
 
 if TYPE_CHECKING:
     from idnode_registry.registry import Registry
@@ -141,7 +142,16 @@ def write(
     now: float,
 ) -> Reply | Plan:
     """The plan that stores ``values``; just the reply when that is what is stored; 202 when no message carries them."""
+    handle = target.name if target.record is None else record_format.handle_of(target.record)
     listed = sorted(values, key=lambda value: value.index)
+    if registry.sealer is not None:
+        try:
+            values_to_octets(listed)
+            listed = list(registry.sealer.seal(handle, target.values, listed, now))
+        except NotEncodable as wrong:
+            return refusal(ResponseCode.INVALID_VALUE, f"a value cannot be carried: {wrong}")
+        except SigningRefused as wrong:
+            return refusal(ResponseCode.ERROR, f"the record cannot be signed: {wrong}")
     if target.record is not None and tuple(listed) == target.values:
         return reply
     if len(listed) > VALUES_PER_HANDLE_MAX:
@@ -155,7 +165,6 @@ def write(
     if size > RECORD_BODY_OCTETS_MAX:
         text = f"the record would need {size} octets in an answer, at most {RECORD_BODY_OCTETS_MAX} fit into a message"
         return refusal(ResponseCode.INVALID_VALUE, text)
-    handle = target.name if target.record is None else record_format.handle_of(target.record)
     record = record_format.pack(handle, 0, octets)
     return planned(registry, target, record, listed, reply, operation=operation, caller=caller, now=now)
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from idnode_protocol.handle import ROOT_HANDLE, prefix_handle, split, to_text, with_slash
+from idnode_protocol.handle import ROOT_HANDLE, prefix_handle, to_text, with_slash
 from idnode_protocol.value import HandleValue, Reference
 from idnode_registry.errors import TemplateRefused
-from idnode_registry.templates.budget import Budget
+from idnode_registry.format import iter_value_slices, value_list
+from idnode_registry.templates.budget import STORED_VALUE_STEPS, Budget
 from idnode_registry.templates.evaluate import Evaluation, Question
 from idnode_registry.templates.namespace import Namespace, parse_namespace
 
@@ -105,16 +106,25 @@ def _parsed(octets: bytes, owner: str, timestamp: int) -> _Source:
 def _run(
     registry: Registry, source: _Source, name: bytes, base: bytes, extension: bytes, values: tuple[HandleValue, ...]
 ) -> tuple[HandleValue, ...] | None:
+    budget = Budget()
+
     def data_of(reference: Reference) -> bytes | None:
-        stored = registry.values(reference.handle) if split(with_slash(reference.handle))[1] else None
-        return next((value.data for value in stored or () if value.index == reference.index), None)
+        record = registry.record(reference.handle)
+        if record is None:
+            return None
+        values = value_list(record)
+        for found in iter_value_slices(values):
+            budget.spend(STORED_VALUE_STEPS)
+            if found.index == reference.index:
+                return HandleValue.from_octets(bytes(values[found.start : found.end])).data
+        return None
 
     handle, base_text, rest = (octets.decode("utf-8", "surrogateescape") for octets in (name, base, extension))
     question = Question(handle, base_text, rest, values, source.timestamp)
     assert source.namespace.template is not None
     try:
         fold = registry.store.case_mode == "fold-all"
-        made = Evaluation(question, data_of, Budget(), fold=fold).run(source.namespace.template)
+        made = Evaluation(question, data_of, budget, fold=fold).run(source.namespace.template)
     except TemplateRefused as wrong:
         raise type(wrong)(f"the template of {source.owner} cannot be used: {wrong}") from wrong
     return None if made is None else tuple(sorted(made, key=lambda value: value.index))

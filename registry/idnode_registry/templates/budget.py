@@ -6,9 +6,21 @@ from typing import Final
 
 from idnode_registry.errors import TemplateTooCostly
 
-STEPS_MAX: Final = 16_000
-"""Instructions of expressions, elements, and 64 octets of text each count as one: together 10 ms at most."""
+STEPS_MAX: Final = 10_000
+"""A step is half a microsecond or so: an instruction of an expression at a place of the text. 10 ms at most in all."""
 TEXT_OCTETS_PER_STEP: Final = 64
+ELEMENT_STEPS: Final = 3
+"""Looking at an element; also reading one, or an attribute, out of XML."""
+SCOPE_STEPS: Final = 4
+"""A body with variables of its own."""
+VALUE_STEPS: Final = 10
+"""Making a value."""
+STORED_VALUE_STEPS: Final = 2
+"""Passing a value of a record in search of another."""
+PLACE_STEPS: Final = 4
+"""Putting a variable into a text."""
+EXPRESSION_STEPS: Final = 3
+"""Reading a character of a regular expression."""
 
 
 class Budget:

@@ -9,7 +9,7 @@ from typing import Final
 from idnode_protocol.limits import TYPE_OCTETS_MAX, VALUES_PER_HANDLE_MAX
 from idnode_protocol.value import HandleValue, Reference
 from idnode_registry.errors import TemplateRefused, TemplateTooCostly
-from idnode_registry.templates.budget import Budget
+from idnode_registry.templates.budget import ELEMENT_STEPS, EXPRESSION_STEPS, SCOPE_STEPS, VALUE_STEPS, Budget
 from idnode_registry.templates.namespace import Element, parse_template
 from idnode_registry.templates.regex import compile_regex
 from idnode_registry.templates.substitution import Groups, substitute
@@ -19,8 +19,6 @@ REFS_MAX: Final = 10
 INDEX_MAX: Final = 2**31 - 1
 OCTETS_MAX: Final = 256 * 1024
 """Data of all values together; no message carries more."""
-CHARACTERS_PER_ELEMENT_MIN: Final = 8
-"""About the shortest an element can be written: what writing one back costs is counted by it."""
 VARIABLES_PER_STEP: Final = 32
 TRUTHS: Final[dict[str, bool]] = {"true": True, "false": False}
 DataOf = Callable[[Reference], bytes | None]
@@ -54,7 +52,7 @@ class Scope:
 
     def inner(self, budget: Budget) -> Scope:
         """The same for a body inside, whose variables end with it."""
-        budget.spend(1 + len(self.variables) // VARIABLES_PER_STEP)
+        budget.spend(SCOPE_STEPS + len(self.variables) // VARIABLES_PER_STEP)
         return Scope(dict(self.variables), self.current, self.in_def, self.refs)
 
 
@@ -73,7 +71,7 @@ class Made:
         if index > INDEX_MAX or len(self.values) >= VALUES_PER_HANDLE_MAX:
             raise TemplateTooCostly(f"the template makes more than {VALUES_PER_HANDLE_MAX} values")
         self.taken.add(index)
-        self.values.append(replace(value, index=index))
+        self.values.append(value if index == value.index else replace(value, index=index))
 
 
 class Evaluation:
@@ -108,7 +106,7 @@ class Evaluation:
     def _body(self, elements: Sequence[Element], scope: Scope, made: Made) -> None:
         previous: Element | None = None
         for element in elements:
-            self._budget.spend(1)
+            self._budget.spend(ELEMENT_STEPS)
             if element.name == "else":
                 if previous is None or previous.name != "if":
                     raise TemplateRefused("<else> must follow an <if> directly")
@@ -130,18 +128,18 @@ class Evaluation:
         data = self._data_of(_reference(ref))
         if data is None:
             raise TemplateRefused(f"the template at {ref[:64]} is not stored here")
+        template = parse_template(data)
         self._budget.spend_text(len(data))
+        self._budget.spend(ELEMENT_STEPS * template.weight)
         inner = scope.inner(self._budget)
         inner.refs += 1
-        self._template(parse_template(data), inner, made)
+        self._template(template, inner, made)
 
     def _value(self, element: Element, scope: Scope, made: Made) -> None:
         attributes, current = element.attributes, scope.current
         kind, data = attributes.get("type"), self._data(element, scope)
         if kind is not None:
-            kind = substitute(kind, scope.variables, self._budget)
-            if not 0 < len(kind.encode("utf-8", "surrogatepass")) <= TYPE_OCTETS_MAX:
-                raise TemplateRefused(f"a type made by <value> must have 1 to {TYPE_OCTETS_MAX} octets")
+            kind = _type(substitute(kind, scope.variables, self._budget))
         if current is not None:
             own = attributes.get("index")
             self._put(
@@ -162,17 +160,16 @@ class Evaluation:
         self._octets += len(value.data)
         if self._octets > OCTETS_MAX:
             raise TemplateTooCostly(f"the template makes values of more than {OCTETS_MAX} octets")
-        self._budget.spend(1)
+        self._budget.spend(VALUE_STEPS)
         made.add(value)
 
     def _data(self, element: Element, scope: Scope) -> bytes | None:
         """The attribute, else the text, else the child elements as XML; None = none of them."""
         text = element.attributes.get("data")
         if text is None:
-            text = element.text or "".join(child.to_xml() for child in element.children)
+            text = element.text or element.inner_xml
             if not text:
                 return None
-            self._budget.spend(len(text) // CHARACTERS_PER_ELEMENT_MIN if element.children else 0)
         return _octets(substitute(text, scope.variables, self._budget))
 
     def _foreach(self, element: Element, scope: Scope, made: Made) -> None:
@@ -220,6 +217,7 @@ class Evaluation:
             return (whole,) if whole == expression else None
         if test != "matches":
             raise TemplateRefused(f"test is equals or matches, not {test[:16]!r}")
+        self._budget.spend(EXPRESSION_STEPS * len(expression))
         regex = compile_regex(expression, fold=self._fold)
         self._budget.spend(len(regex))
         return regex.fullmatch(whole, self._budget)
@@ -242,11 +240,17 @@ def _text(octets: bytes) -> str:
 
 
 def _octets(text: str) -> bytes:
-    """The opposite of :func:`_text`; a type may hold other lone surrogates, which keep their form too."""
+    return text.encode("utf-8", "surrogateescape")
+
+
+def _type(text: str) -> str:
     try:
-        return text.encode("utf-8", "surrogateescape")
-    except UnicodeEncodeError:
-        return text.encode("utf-8", "surrogatepass")
+        size = len(text.encode("utf-8"))
+    except UnicodeEncodeError as wrong:
+        raise TemplateRefused("a type made by <value> is not UTF-8 text") from wrong
+    if not 0 < size <= TYPE_OCTETS_MAX:
+        raise TemplateRefused(f"a type made by <value> must have 1 to {TYPE_OCTETS_MAX} octets")
+    return text
 
 
 def _number(text: str, what: str) -> int:

@@ -6,7 +6,7 @@ No document type, so no entities; no processing instructions; bounded in size, d
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Final
 from xml.parsers import expat
 from xml.sax.saxutils import escape, quoteattr
@@ -18,30 +18,42 @@ XML_DEPTH_MAX: Final = 16
 XML_ELEMENTS_MAX: Final = 1_000
 DELIMITER_OCTETS_MAX: Final = 64
 NAMESPACES_KEPT_MAX: Final = 64
+_ESCAPED: Final = {"\r": "&#13;"}
+"""Readers of XML turn a bare one into a line feed."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Element:
-    """An element; ``content`` is its text and elements in order."""
+    """An element; ``content`` is its text and elements in order. What is derived from that is made once."""
 
     name: str
     attributes: dict[str, str] = field(default_factory=dict)
     content: tuple[Element | str, ...] = ()
 
-    @property
+    @cached_property
     def children(self) -> tuple[Element, ...]:
         return tuple(item for item in self.content if isinstance(item, Element))
 
-    @property
+    @cached_property
+    def weight(self) -> int:
+        """How many elements and attributes it is."""
+        return 1 + len(self.attributes) + sum(child.weight for child in self.children)
+
+    @cached_property
     def text(self) -> str:
         """The text directly inside; empty when it is only white space."""
         joined = "".join(item for item in self.content if isinstance(item, str))
         return joined if joined.strip() else ""
 
+    @cached_property
+    def inner_xml(self) -> str:
+        """The child elements written back, without the white space around them."""
+        return "".join(child.to_xml() for child in self.children)
+
     def to_xml(self) -> str:
         """The element written back."""
         attributes = "".join(f" {name}={quoteattr(value)}" for name, value in self.attributes.items())
-        inner = "".join(item.to_xml() if isinstance(item, Element) else escape(item) for item in self.content)
+        inner = "".join(item.to_xml() if isinstance(item, Element) else escape(item, _ESCAPED) for item in self.content)
         return f"<{self.name}{attributes}>{inner}</{self.name}>" if inner else f"<{self.name}{attributes}/>"
 
 

@@ -24,8 +24,8 @@ from idnode_registry.templates.pattern import (
     parse,
 )
 
-INSTRUCTIONS_MAX: Final = 2_000
-COMPILE_STEPS_MAX: Final = 4_000
+INSTRUCTIONS_MAX: Final = 1_000
+COMPILE_STEPS_MAX: Final = 2_000
 """Counts of counts of nothing make no instruction, and would still take for ever."""
 EXPRESSIONS_KEPT_MAX: Final = 256
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from idnode_registry.errors import TemplateTooCostly
-from idnode_registry.templates.budget import Budget
+from idnode_registry.templates.budget import PLACE_STEPS, Budget
 
 TEXT_CHARACTERS_MAX: Final = 256 * 1024
 """No message carries more."""
@@ -31,7 +31,7 @@ def substitute(text: str, variables: Mapping[str, Groups], budget: Budget) -> st
     parts: list[str] = []
     size = at = 0
     for found in _PLACE.finditer(text):
-        budget.spend(1)
+        budget.spend(PLACE_STEPS)
         put = _value_of(found, variables)
         size += len(put) + found.start() - at
         if size > TEXT_CHARACTERS_MAX:

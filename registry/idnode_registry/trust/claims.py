@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -110,7 +109,7 @@ def _seconds(members: JsonObject, name: str) -> float | None:
         return None
     if isinstance(found, bool) or not isinstance(found, int | float) or not abs(found) <= SECONDS_MAX:
         raise ClaimsRefused(f"the payload's member {name} must be a number of seconds since 1970")
-    return float(found) if math.isfinite(found) else None
+    return float(found)
 
 
 def _object_or_none(members: JsonObject, name: str) -> JsonObject | None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gzip
 import json
 import logging
 import re
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -24,6 +26,7 @@ from idnode_registry.crypto import Signer
 
 SIGNER = Signer.generate()
 CONNECTIONS_MAX = 8
+BOMB = gzip.compress(bytes(64 << 20))
 WAIT_S = 10.0
 
 
@@ -31,14 +34,18 @@ WAIT_S = 10.0
 async def node(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Node]:
     """A node whose deadlines are short, so that the tests need not wait for the real ones."""
     for module, name in ((http_connections, "HEAD_S"), (http_connections, "WRITE_STALL_S"), (http_call, "BODY_S")):
-        monkeypatch.setattr(module, name, 0.2)
-    monkeypatch.setattr(http_connections, "KEEP_ALIVE_S", 0.3)
+        monkeypatch.setattr(module, name, 0.5)
+    monkeypatch.setattr(http_connections, "KEEP_ALIVE_S", 0.5)
     adapters = real_adapters()
     listen = ListenConfig(addresses=("127.0.0.1",), udp_port=0, tcp_port=0, http_port=0)
     network = NetworkConfig(tcp_connections_per_address=CONNECTIONS_MAX)
     async with Node(NodeConfig(prefixes=("99.900",), listen=listen, network=network), adapters, SIGNER) as running:
         yield running
     adapters.close()
+
+
+def resident_octets() -> int:
+    return int(re.findall(r"VmRSS:\s+(\d+) kB", Path("/proc/self/status").read_text())[0]) * 1024
 
 
 async def dial(node: Node, limit: int = 1 << 16) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
@@ -214,6 +221,86 @@ async def test_a_body_beyond_the_bound_is_refused(node: Node) -> None:
     head = PUT % b"" + b"Transfer-Encoding: chunked\r\n\r\n"
     status, body = parsed(await say(node, head + b"300000\r\n" + b" " * 0x300000 + b"\r\n0\r\n\r\n"))
     assert (status, body["responseCode"]) == (413, 4)
+
+
+async def test_a_peer_that_hangs_up_in_its_body_is_no_fault_of_the_node(
+    node: Node, caplog: pytest.LogCaptureFixture
+) -> None:
+    for _ in range(25):
+        _, writer = await dial(node)
+        writer.write(PUT % b"" + b"Content-Length: 99\r\n\r\n[")
+        await writer.drain()
+        writer.transport.abort()
+    async with asyncio.timeout(WAIT_S):
+        while shed(node, "http_unfinished") + shed(node, "http_unasked") < 25:
+            await say(node, b"GET /livez HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+    assert [each for each in caplog.records if each.name == NAME and each.levelno >= logging.ERROR] == []
+    assert shed(node, "http_fault") == 0
+
+
+@pytest.mark.parametrize(
+    ("head", "body", "status"),
+    [
+        (b"Transfer-Encoding: chunked", b"zz\r\n", 400),
+        (b"Transfer-Encoding: chunked", b"2\r\n[]no line end", 400),
+        (b"Transfer-Encoding: chunked", b"ffffffffffffffffff\r\n[]", 400),
+        (b"Content-Encoding: gzip\r\nContent-Length: 20", b"this is not gzip data", 400),
+        (b"Content-Encoding: gzip\r\nContent-Length: %d" % len(BOMB), BOMB, 413),
+    ],
+    ids=["no-size", "no-line-end", "too-much", "no-gzip", "bomb"],
+)
+async def test_a_body_in_a_wrong_wrapping_is_a_client_error(node: Node, head: bytes, body: bytes, status: int) -> None:
+    """The last one is 64 MiB in 64 KiB: it must not be unpacked further than a body may be long."""
+    before = resident_octets()
+    found, answer = parsed(await say(node, PUT % b"" + head + b"\r\n\r\n" + body))
+    assert (found, answer["responseCode"]) == (status, 4)
+    assert shed(node, "http_fault") == 0
+    assert resident_octets() - before < 24 << 20
+
+
+async def test_requests_sent_together_are_answered_in_their_order(node: Node) -> None:
+    paths = [b"/livez" if number % 2 else b"/api/site" for number in range(100)]
+    last = b"GET /readyz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+    answer = await say(node, b"".join(b"GET %b HTTP/1.1\r\nHost: x\r\n\r\n" % path for path in paths) + last)
+    bodies = answer.split(b"HTTP/1.1 200 OK\r\n")[1:]
+    assert [b"address" in body for body in bodies] == [path == b"/api/site" for path in paths] + [False]
+
+
+@pytest.mark.parametrize("chunked", [True, False])
+async def test_a_body_that_drips_is_answered_and_closed(node: Node, chunked: bool) -> None:
+    """Each octet comes well within any deadline; all of them together do not."""
+    reader, writer = await dial(node)
+    writer.write(PUT % b"" + (b"Transfer-Encoding: chunked" if chunked else b"Content-Length: 99999") + b"\r\n\r\n")
+
+    async def drip() -> None:
+        while True:
+            writer.write(b"1\r\n \r\n" if chunked else b" ")
+            await asyncio.sleep(0.02)
+
+    task = asyncio.create_task(drip())
+    async with asyncio.timeout(WAIT_S):
+        answer = await reader.readuntil(b"}")
+    task.cancel()
+    assert parsed(answer)[0] == 408
+    async with asyncio.timeout(WAIT_S):
+        with contextlib.suppress(ConnectionError):
+            await reader.read()
+    writer.close()
+
+
+async def test_a_second_head_that_never_ends_is_cut_off(node: Node) -> None:
+    answer = await say(node, b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\nGET /livez HTT")
+    assert parsed(answer) == (200, {"status": "ok"})
+
+
+@pytest.mark.parametrize("begin", [b"\x16", b"\x16\x03\x01\x02\x00\x01", b"\x16" * 600])
+async def test_a_tls_handshake_that_stalls_or_is_none_is_cut_off(
+    node: Node, begin: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(net_sniffed, "FIRST_OCTET_S", 0.3)
+    answer = await say(node, begin)
+    assert not answer.startswith(b"HTTP")
+    assert parsed(await say(node, b"GET /livez HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"))[0] == 200
 
 
 async def test_a_fault_tells_the_peer_nothing_and_the_log_a_few_lines_a_second(

@@ -37,7 +37,7 @@ from idnode_protocol.values.address import address_from_text
 from idnode_protocol.values.site import Interface, InterfaceProtocol, Server, SiteInfo
 
 PORT: Final = 2641
-FOR_PREFIXES: Final = ("HS_SITE.PREFIX", "HS_SERV.PREFIX")
+FOR_PREFIXES: Final = ("HS_SITE.PREFIX", "HS_NA_DELEGATE", "HS_SERV.PREFIX")
 SERVICE_TYPES: Final = ("HS_SITE", "HS_SERV")
 Records = dict[bytes, tuple[HandleValue, ...]]
 

@@ -15,6 +15,7 @@ from idnode.adapters.peers import peer_address, peer_raw
 from idnode.client.transports import UdpTransport
 from idnode.resolution.engine import Resolution, ResolutionSettings
 from idnode.resolution.explain import Step, Trace
+from idnode.resolution.frames import Frames
 from idnode.resolution.question import Failure, Outcome, Question
 from idnode_protocol.codes import ResponseCode
 from idnode_protocol.digest import RequestDigest
@@ -210,6 +211,45 @@ def test_a_cycle_is_walked_once_a_minute(draw: Callable[[int], Graph], ttl: int)
     assert kinds == {Failure.LOOP}
     assert walks
     assert all(later - earlier >= 59.9 for earlier, later in pairwise(walks)), walks
+
+
+def test_a_loop_on_the_way_is_no_verdict_about_its_other_end() -> None:
+    """99.2 is cut short inside the walk for 99.1, which holds its answer; asked for itself it is found all the same."""
+
+    async def main(adapters: SimulatedAdapters) -> list[bool]:
+        root: Records = {
+            b"0.NA/99.1": (service(b"99.2/svc"), replace(site(HOLDER), index=2)),
+            b"0.NA/99.2": (service(b"99.1/svc"),),
+        }
+        held: Records = {name: (HandleValue(1, "URL", RIGHT),) for name in (b"99.1/part", b"99.2/part")}
+        held |= {b"99.1/svc": (site(HOLDER),), b"99.2/svc": (site(HOLDER),)}
+        graph = Graph(ROOT, {ROOT: root, HOLDER: held})
+        await serve(graph, adapters)
+        resolution = Resolution(adapters, graph.roots)
+        found = [(await resolution.resolve(Question(name))).is_success for name in (b"99.1/part", b"99.2/part")]
+        assert resolution.counters.loops
+        await resolution.close()
+        return found
+
+    assert run_simulated(main, seed=1) == [True, True]
+
+
+def test_frames_know_what_depended_on_a_loop() -> None:
+    frames = Frames()
+    with frames.frame("a") as a:
+        with frames.frame("b") as b:
+            with frames.frame("c") as c:
+                frames.cut_at("b")
+                assert not frames.is_closed(c)
+            assert frames.is_closed(b)
+        with frames.frame("d") as d:
+            assert frames.is_closed(d)
+            frames.cut_at("a")
+            assert not frames.is_closed(d)
+        assert frames.is_closed(a)
+        frames.cut_below_all()
+        assert not frames.is_closed(a)
+    assert (frames.depth, frames.saw_loop) == (0, True)
 
 
 # -- fan-out ----------------------------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ import pytest
 from idnode.trust.verification import Fetch, FetchFailed, Mode, RecordNotTrusted, apply_mode, trust_of, verify_record
 from idnode_protocol.value import HandleValue
 from idnode_registry.trust.verdicts import Outcome
+from idnode_registry.trust.work import Budget
 from tests.registry.trust.trust_world import AUTHORITY, HANDLE, NOW, VALUES, World, key, signed_record
 
 
@@ -31,8 +32,7 @@ async def test_verdict_is_the_registrys() -> None:
 
 async def test_modes() -> None:
     world, _, values = signed_record()
-    trust = trust_of([key(0).signer.public_key_octets])
-    fetch = fetching(world)
+    trust, fetch = trust_of([key(0).signer.public_key_octets]), fetching(world)
     assert await apply_mode(Mode.OFF, HANDLE, VALUES, fetch, trust, NOW) is None
     reported = await apply_mode(Mode.REPORT, HANDLE, VALUES, fetch, trust, NOW)
     assert reported is not None
@@ -44,3 +44,10 @@ async def test_modes() -> None:
         with pytest.raises(RecordNotTrusted) as withheld:
             await apply_mode(Mode.REQUIRE, HANDLE, record, fetching(world, AUTHORITY.handle), trust, NOW)
         assert withheld.value.verdict.outcome is outcome
+
+
+async def test_one_budget_for_the_records_of_a_resolution() -> None:
+    world, _, values = signed_record()
+    trust, budget = trust_of([key(0).signer.public_key_octets]), Budget()
+    found = [await verify_record(HANDLE, values, fetching(world), trust, NOW, budget) for _ in range(9)]
+    assert [verdict.outcome for verdict in found] == [Outcome.VALID] * 8 + [Outcome.NOT_CHECKED]

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import base64
+import hmac
+import json
 from collections import Counter
+from collections.abc import Callable
 from random import Random
 
 import pytest
@@ -79,6 +83,7 @@ def test_the_honest_ones_are_accepted(honest: list[Honest]) -> None:
         assert accepted(each.other, public)
 
 
+@pytest.mark.fuzz
 @pytest.mark.timeout(600)
 def test_no_forgery_is_accepted(honest: list[Honest], seed: int, campaign: str) -> None:
     rng, world = Random(seed), small_world()[0]
@@ -98,6 +103,42 @@ def test_no_forgery_is_accepted(honest: list[Honest], seed: int, campaign: str) 
             tried["as a record"] += 1
     print(f"{NUMBER[campaign]} forgeries, none accepted:", dict(sorted(tried.items())))
     assert len(tried) == 3 * (len(cheap) + len(signing)) + 1
+
+
+def believes_the_header(octets: bytes, key: JwsKey) -> bool:
+    """A careless verifier: the header says how to check, and the public key serves for all of it."""
+    header, payload, signature = (from_loose(part) for part in octets.split(b"."))
+    algorithm = str(json.loads(header).get("alg"))
+    if algorithm.lower() == "none":
+        return True
+    secret = json.dumps(key.public_json).encode()
+    signed = to_base64url(header) + b"." + to_base64url(payload)
+    return algorithm == "HS256" and hmac.compare_digest(hmac.new(secret, signed, "sha256").digest(), signature)
+
+
+def decodes_loosely(octets: bytes, key: JwsKey) -> bool:
+    """Another: it passes over padding and strange characters, and checks what it then makes of them."""
+    text = b".".join(to_base64url(from_loose(part)) for part in octets.split(b".")[:3])
+    return accepted(text, key_from_json(key.public_json, RULES))
+
+
+def from_loose(text: bytes) -> bytes:
+    return base64.urlsafe_b64decode(text + b"==")
+
+
+@pytest.mark.parametrize("careless", [believes_the_header, decodes_loosely])
+def test_a_careless_verifier_is_caught(
+    careless: Callable[[bytes, JwsKey], bool], honest: list[Honest], seed: int
+) -> None:
+    """The same forgeries, a verifier with a hole: some are accepted, so they can be."""
+    rng, caught = Random(seed), 0
+    for _ in range(3_000):
+        octets = rng.choice(list(FORGERIES.values()))(rng, honest[0])
+        try:
+            caught += careless(octets, honest[0].key)
+        except (ValueError, AttributeError):
+            continue  # it gives up on what it cannot read
+    assert caught > 10
 
 
 @pytest.mark.parametrize("exponent", [3, 65_537])

@@ -6,6 +6,8 @@ import json
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed25519, rsa
+from hypothesis import given
+from hypothesis import strategies as st
 
 from idnode_registry.crypto import KeyRefused, Signer
 from idnode_registry.trust.claims import Claims, Permission, read_claims, write_claims
@@ -37,17 +39,18 @@ def made(header: bytes, payload: bytes = PAYLOAD, signature: bytes = b"s") -> by
     return b".".join(map(to_base64url, (header, payload, signature)))
 
 
-@pytest.mark.parametrize(
-    "by",
-    [
-        key(0),
-        HandleKey(Signer(dsa.generate_private_key(2_048))),
-        P256Key(ec.generate_private_key(ec.SECP256R1())),
-        Ed25519Key(ed25519.Ed25519PrivateKey.generate()),
-    ],
-    ids=["RS256", "DS256", "ES256", "EdDSA"],
-)
-def test_round_trip(by: JwsKey) -> None:
+OF_EACH_KIND: dict[str, JwsKey] = {
+    "RS256": key(0),
+    "DS256": HandleKey(Signer(dsa.generate_private_key(2_048))),
+    "ES256": P256Key(ec.generate_private_key(ec.SECP256R1())),
+    "EdDSA": Ed25519Key(ed25519.Ed25519PrivateKey.generate()),
+}
+
+
+@pytest.mark.parametrize("name", OF_EACH_KIND)
+def test_round_trip(name: str) -> None:
+    by = OF_EACH_KIND[name]
+    assert by.algorithm == name
     octets = signed(by)
     jws, public = read_jws(octets), key_from_json(by.public_json, EXTENDED)
     assert (jws.algorithm, jws.payload) == (by.algorithm, PAYLOAD)
@@ -164,3 +167,41 @@ def test_a_key_is_its_numbers() -> None:
     assert key_from_octets(octets[:-4], DEFAULT_RULES) == key_from_octets(octets, DEFAULT_RULES)
     other = HandleKey(Signer(rsa.generate_private_key(65_537, 2_048)))
     assert key_from_octets(octets, DEFAULT_RULES) != key_from_json(other.public_json, DEFAULT_RULES)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=6), inner, max_size=3),
+    max_leaves=8,
+)
+NAMES = "iss sub exp nbf iat digests perms publicKey chain content".split()
+KEY_NAMES = "kty n e x y p q g crv use key_ops alg".split()
+
+
+@given(st.dictionaries(st.sampled_from(NAMES), JSON | st.sampled_from(["301:0.0/0.0", "1:", ":", "0.0/0.0"])))
+def test_any_payload_is_read_or_refused(members: dict[str, object]) -> None:
+    try:
+        claims = read_claims(json.dumps(members).encode())
+    except ClaimsRefused:
+        return
+    assert read_claims(write_claims(claims)).issuer == claims.issuer
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from(KEY_NAMES),
+        JSON | st.sampled_from(["RSA", "DSA", "EC", "OKP", "P-256", "Ed25519", "AQAB", "A" * 43]),
+    )
+)
+def test_any_key_is_taken_or_refused(members: dict[str, object]) -> None:
+    try:
+        key_from_json(members, EXTENDED)
+    except KeyRefused:
+        return
+    assert members["kty"] in ("RSA", "DSA", "EC", "OKP")
+
+
+@given(st.binary(max_size=300), st.sampled_from(["RS256", "DS256", "ES256", "EdDSA"]))
+def test_any_signature_is_refused_in_peace(signature: bytes, algorithm: str) -> None:
+    public = key_from_json(OF_EACH_KIND[algorithm].public_json, EXTENDED)
+    assert not verify_jws(read_jws(made(b'{"alg":"%b"}' % algorithm.encode(), signature=signature or b"x")), public)

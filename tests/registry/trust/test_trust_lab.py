@@ -99,6 +99,8 @@ def test_defects_are_many_and_told_apart() -> None:
 def test_chains_differ() -> None:
     made = [draft_of(f"variety {number}")[0] for number in range(50)]
     assert {len(draft.certificates) for draft in made} == {3, 4, 5}
+    dice = Dice(seeded_octets("a given prefix"))
+    assert make_draft(dice, NOW, drawn(dice), b"99.900").handle.startswith(b"99.900/part-")
     assert {draft.names_chain for draft in made} == {True, False}
     assert len({draft.handle for draft in made}) > 40
 

@@ -25,20 +25,29 @@ def permissions_of(prefix: bytes) -> tuple[Permission, ...]:
     return tuple(Permission(own, kind) for kind in ("thisHandle", "derivedPrefixes", "handlesUnderThisPrefix"))
 
 
-def make_draft(dice: Dice, now: float, new_key: Callable[[], JwsKey]) -> Draft:
-    """A chain that is whole; ``new_key`` gives one key after another, all different."""
+def make_draft(dice: Dice, now: float, new_key: Callable[[], JwsKey], prefix: bytes = b"") -> Draft:
+    """A chain that is whole; ``new_key`` gives one key after another, all different.
+
+    ``prefix`` (``99.900``) is the one whose holder signs; without it one is drawn, one to three levels below ``99``.
+    """
     root = Certificate(Reference(b"0.0/0.0", CERTIFICATE_INDEX), new_key(), EVERYTHING)
     authority = Certificate(Reference(b"0.NA/0.NA", CERTIFICATE_INDEX), new_key(), EVERYTHING, root)
     certificates = [root, authority]
-    prefix = b"99"
-    for _ in range(1 + dice.below(PREFIXES_MAX)):
-        prefix += b".%d" % (1 + dice.below(999))
-        name = Reference(b"0.NA/" + prefix, CERTIFICATE_INDEX + dice.below(9))
-        certificates.append(Certificate(name, new_key(), permissions_of(prefix), certificates[-1]))
-    handle = prefix + b"/part-%d" % dice.below(10**6)
+    for level in [prefix] if prefix else _levels(dice):
+        name = Reference(b"0.NA/" + level, CERTIFICATE_INDEX + dice.below(9))
+        certificates.append(Certificate(name, new_key(), permissions_of(level), certificates[-1]))
+    handle = certificates[-1].subject.handle.removeprefix(b"0.NA/") + b"/part-%d" % dice.below(10**6)
     index = SIGNATURE_INDEX + dice.below(20)
     signing = Signing(index, certificates[-1])
     return Draft(handle, _values(dice, now), certificates, signing, now, new_key, names_chain=dice.below(2) == 0)
+
+
+def _levels(dice: Dice) -> list[bytes]:
+    """Prefixes, each derived from the one before."""
+    made = [b"99.%d" % (1 + dice.below(999))]
+    for _ in range(dice.below(PREFIXES_MAX)):
+        made.append(made[-1] + b".%d" % (1 + dice.below(999)))
+    return made
 
 
 def _values(dice: Dice, now: float) -> list[HandleValue]:

@@ -50,7 +50,8 @@ final class MirrorCell {
                     : new DumpHandlesRequest(option, servers, position, credential, start, part);
         } else if (command.text("queue", "").isEmpty()) {
             long last = command.number("last_txn_id", 0);
-            request = new RetrieveTxnRequest(last, command.number("last_date", 0), option, servers, position, credential);
+            long lastDate = command.number("last_date", 0);
+            request = new RetrieveTxnRequest(last, lastDate, option, servers, position, credential);
         } else {
             ReplicationStateInfo state = new ReplicationStateInfo();
             state.setOwnName("java-mirror");

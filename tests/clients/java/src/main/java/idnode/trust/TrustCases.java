@@ -36,7 +36,7 @@ import net.handle.hdllib.trust.Permission;
 /**
  * The reference's trust package, unmodified, over cases given as JSON: one command per line, one answer per line.
  *
- * <p>{@code verify}: {@code handle}, {@code values} (hex), {@code handles} (name to hex values), {@code roots} (hex keys).
+ * <p>{@code verify}: {@code handle}, {@code values} (hex), {@code handles} (name to hex values), {@code roots} (hex).
  * {@code sign}: {@code handle}, {@code values}, {@code issuer} (index:handle), {@code key} (hex private key), {@code
  * chain}, {@code from}, {@code until}. {@code certify}: {@code subject}, {@code public} and, as for sign, the rest;
  * {@code perms}. {@code covers}: {@code handle}, {@code scope}, {@code perm}.
