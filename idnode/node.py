@@ -286,6 +286,7 @@ class Node:
             self.budgets,
             self.trusted,
             self.metrics,
+            self.log.fault,
             UdpSettings(network.limit_trusted, frozenset(own)),
             now=self.adapters.clock.now,
             monotonic=self.adapters.clock.monotonic,
@@ -300,7 +301,9 @@ class Node:
             network.tcp_connections_per_address,
         )
         clock = self.adapters.clock
-        return TcpServer(self.engine, settings, self.trusted, self.metrics, clock.call_later, self.streams)
+        return TcpServer(
+            self.engine, settings, self.trusted, self.metrics, self.log.fault, clock.call_later, self.streams
+        )
 
     def _mirror(self) -> Mirror | None:
         """The task of a mirror, if this node is one. When it cannot be, a store of our own is not left open."""
