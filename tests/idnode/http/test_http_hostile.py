@@ -321,7 +321,7 @@ async def test_a_body_that_drips_is_answered_and_closed(node: Node, chunked: boo
 
 async def test_a_second_head_that_never_ends_is_cut_off(node: Node) -> None:
     answer = await say(node, b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\nGET /livez HTT")
-    assert parsed(answer) == (200, {"status": "ok"})
+    assert parsed(answer)[0] == 200
 
 
 @pytest.mark.parametrize("begin", [b"\x16", b"\x16\x03\x01\x02\x00\x01", b"\x16" * 600])
