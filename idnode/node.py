@@ -285,6 +285,7 @@ class Node:
             self.budgets,
             self.trusted,
             self.metrics,
+            self.log.fault,
             UdpSettings(network.limit_trusted, frozenset(own)),
             now=self.adapters.clock.now,
             monotonic=self.adapters.clock.monotonic,
@@ -299,7 +300,9 @@ class Node:
             network.tcp_connections_per_address,
         )
         clock = self.adapters.clock
-        return TcpServer(self.engine, settings, self.trusted, self.metrics, clock.call_later, self.streams)
+        return TcpServer(
+            self.engine, settings, self.trusted, self.metrics, self.log.fault, clock.call_later, self.streams
+        )
 
     def _record_sender(self) -> RecordSender:
         """What sends streams to mirrors; the registry signs what it vouches for with our key."""

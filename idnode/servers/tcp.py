@@ -59,6 +59,7 @@ class TcpServer:
         settings: TcpSettings,
         trusted: TrustedNetworks,
         metrics: Metrics,
+        fault: Callable[[str, BaseException], None],
         call_later: Callable[[float, Callable[[], None]], Handle],
         streams: RecordSender | None = None,
     ) -> None:
@@ -66,6 +67,7 @@ class TcpServer:
         self.settings = settings
         self.trusted = trusted
         self.metrics = metrics
+        self.fault = fault
         self.call_later = call_later
         self.streams = streams
         self.per_address: Counter[str] = Counter()
@@ -177,12 +179,16 @@ class TcpConnection(asyncio.Protocol):
     def close(self, reason: str) -> None:
         """Close the connection; what was written still goes out, unless the peer does not read."""
         self._disarm()
-        if self._transport is not None:
-            self._count(reason)
-            if reason == "unread answer":
-                self._transport.abort()
-            else:
-                self._transport.close()
+        transport = self._transport
+        if transport is None:
+            return
+        self._count(reason)
+        if reason == "unread answer":
+            transport.abort()
+            return
+        transport.close()
+        if transport.get_write_buffer_size():
+            self._timer = self._server.call_later(WRITE_STALL_S, transport.abort)
 
     def _count(self, reason: str) -> None:
         """A connection ends once, whatever else happens to it afterwards."""
@@ -218,6 +224,26 @@ class TcpConnection(asyncio.Protocol):
         self.task = asyncio.ensure_future(self._answer(request, last=self._server.settings.close_after_answer))
 
     async def _answer(self, request: bytes, *, last: bool) -> None:
+        try:
+            answers = await self._send_answers(request)
+        except Exception as fault:
+            self._server.metrics.shed("tcp_fault")
+            self._server.fault("a request over tcp", fault)
+            self.task = None
+            self.close("fault")
+            return
+        last = last or answers.stream is not None
+        self.task = None
+        if self._transport is None:
+            return
+        if last or self._eof or not answers.messages:
+            self.close("answered" if answers.messages else "unanswerable")
+            return
+        self._transport.resume_reading()
+        self._arm(WHOLE_REQUEST_S if self._buffer else self._server.settings.idle_s, "idle")
+        self._next()
+
+    async def _send_answers(self, request: bytes) -> Answers:
         answers = await self._server.engine.answer(request, self._source)
         for message in answers.messages:
             await self._write(message)
@@ -228,16 +254,7 @@ class TcpConnection(asyncio.Protocol):
                     break
         if answers.stream is not None and self._transport is not None:
             await self._stream(answers.stream)
-            last = True
-        self.task = None
-        if self._transport is None:
-            return
-        if last or self._eof or not answers.messages:
-            self.close("answered" if answers.messages else "unanswerable")
-            return
-        self._transport.resume_reading()
-        self._arm(WHOLE_REQUEST_S if self._buffer else self._server.settings.idle_s, "idle")
-        self._next()
+        return answers
 
     async def _stream(self, outgoing: Outgoing) -> None:
         """A replication stream; the connection ends with it, whole or not."""
