@@ -16,6 +16,9 @@ from tests.idnode.errors.desk import SECRET, Desk, open_desk
 from tests.idnode.errors.page import Outcome, table
 from tests.idnode.errors.rows import ROWS, Row
 
+pytestmark = pytest.mark.timeout(600)
+"""Some thirty commands are started, each a process of its own."""
+
 START = "<!-- generated: tests/idnode/errors -->\n\n"
 AT_ONCE = 4
 NEVER = {
