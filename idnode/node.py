@@ -36,6 +36,7 @@ from idnode.logs import NodeLog
 from idnode.metrics import Metrics
 from idnode.native import NativeEngine
 from idnode.proofs import Proofs
+from idnode.references import parse_reference
 from idnode.replication.mirror import Mirror
 from idnode.replication.serving import RecordSender
 from idnode.resolution.engine import Resolution, ResolutionSettings
@@ -48,8 +49,6 @@ from idnode.servers.udp import UdpServer, UdpSettings
 from idnode.site import Listening, read_site, site_of
 from idnode.source import LOCAL, Source, TrustedNetworks
 from idnode.trust.signing import load_sealer
-from idnode_protocol.handle import from_text
-from idnode_protocol.value import Reference
 from idnode_protocol.values.site import SiteInfo
 from idnode_registry.ask import SYSTEM, Ask, Caller, Reply
 from idnode_registry.budgets import DEFAULT_RATES, Budgets, Rate, WorkClass
@@ -70,14 +69,6 @@ if TYPE_CHECKING:
 SITE_META: Final = b"site"
 DRAIN_S: Final = 10.0
 """How long requests under way may take when the node stops."""
-
-
-def parse_reference(text: str) -> Reference:
-    """``300:99.900/ADMIN`` as a reference; raises ValueError."""
-    index, colon, handle = text.partition(":")
-    if not colon or not index.isdigit():
-        raise ValueError(f"{text!r} is not index:handle, for example 300:99.900/ADMIN")
-    return Reference(from_text(handle), int(index))
 
 
 def open_store(config: NodeConfig, adapters: Adapters) -> Store:
