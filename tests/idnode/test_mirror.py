@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 
 from idnode.adapters import Adapters, real_adapters
@@ -445,11 +445,20 @@ async def test_a_mirror_becomes_primary(adapters: Adapters, settings: Settings, 
 
 
 async def test_the_status_is_told_to_the_operator(adapters: Adapters, settings: Settings) -> None:
-    async with primary_node(adapters) as primary, mirror_node(adapters, settings(tcp(primary))) as mirror:
+    """At /admin/replication, on loopback: what a primary sends, what a mirror takes."""
+    async with (
+        primary_node(adapters) as primary,
+        mirror_node(adapters, settings(tcp(primary))) as mirror,
+        aiohttp.ClientSession() as session,
+    ):
         await caught_up(mirror, primary)
-        assert mirror.mirror is not None
-        told = json.loads(json.dumps(mirror.mirror.status.to_json()))
-        assert (told["state"], told["reason"], told["has_caught_up"]) == ("caught up", "", True)
+        told = []
+        for node in (primary, mirror):
+            async with session.get(f"http://{node.http_addresses[0]}/admin/replication") as answer:
+                told.append(await answer.json())
+        assert (told[0]["primary"], told[0]["mirror"]) == (True, None)
+        status = told[1]["mirror"]
+        assert (status["state"], status["reason"], status["has_caught_up"]) == ("caught up", "", True)
 
 
 async def test_many_prefixes_are_asked_for_range_by_range(
