@@ -168,7 +168,7 @@ class Node:
         self.resolution = self._resolution(roots)
         self._referral = self._referral_link()
         self._chain = build_chain(self._links())
-        self.streams = self._record_sender()
+        self.streams = RecordSender(signer, adapters, self.tls_context, self.log)
         self.engine = self._native_engine()
         self._facts = SiteFacts(1, is_primary=config.mirror is None)
         self.sites: tuple[tuple[str, SiteInfo], ...] = ()
@@ -207,6 +207,7 @@ class Node:
         )
 
     def _native_engine(self) -> NativeEngine:
+        self.registry.sign = partial(self.signer.sign, algorithm="sha256")
         return NativeEngine(
             self.registry,
             self._chain,
@@ -217,6 +218,7 @@ class Node:
             rng=self.adapters.rng.octets,
             workers=self.adapters.run_blocking,
             referral=self._referral,
+            is_full=lambda: self.streams.is_full,
         )
 
     def _referral_link(self) -> ReferralLink | None:
@@ -294,12 +296,6 @@ class Node:
         return TcpServer(
             self.engine, settings, self.trusted, self.metrics, self.log.fault, clock.call_later, self.streams
         )
-
-    def _record_sender(self) -> RecordSender:
-        """What sends streams to mirrors; the registry signs what it vouches for with our key."""
-        self.registry.sign = partial(self.signer.sign, algorithm="sha256")
-        adapters = self.adapters
-        return RecordSender(self.signer, adapters.clock, adapters.run_blocking, self.tls_context, self.log)
 
     def _mirror(self) -> Mirror | None:
         """The task of a mirror, if this node is one. When it cannot be, a store of our own is not left open."""

@@ -15,7 +15,7 @@ from typing import Final, Protocol, cast
 
 from idnode.exchange import Answers
 from idnode.metrics import Metrics
-from idnode.replication.serving import STREAMS_MAX, Outgoing, RecordSender
+from idnode.replication.serving import Outgoing, RecordSender
 from idnode.replication.tls_pipe import TlsFailed
 from idnode.source import Source, TrustedNetworks
 from idnode_protocol.limits import ENVELOPE_OCTETS, MESSAGE_OCTETS_MAX
@@ -259,9 +259,7 @@ class TcpConnection(asyncio.Protocol):
     async def _stream(self, outgoing: Outgoing) -> None:
         """A replication stream; the connection ends with it, whole or not."""
         assert self._transport is not None
-        if self._server.streams is None or self._server.streams.running >= STREAMS_MAX:
-            self._server.metrics.shed("streams")
-            return
+        assert self._server.streams is not None
         self._inbox = asyncio.Queue()
         self._transport.resume_reading()
         try:
