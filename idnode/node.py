@@ -177,8 +177,7 @@ class Node:
         self.resolution = self._resolution(roots)
         self._referral = self._referral_link()
         self._chain = build_chain(self._links())
-        self.registry.sign = partial(signer.sign, algorithm="sha256")
-        self.streams = RecordSender(signer, adapters.clock, adapters.run_blocking, self.tls_context, self.log)
+        self.streams = self._record_sender()
         self.engine = self._native_engine()
         self._facts = SiteFacts(1, is_primary=config.mirror is None)
         self.sites: tuple[tuple[str, SiteInfo], ...] = ()
@@ -301,6 +300,12 @@ class Node:
         )
         clock = self.adapters.clock
         return TcpServer(self.engine, settings, self.trusted, self.metrics, clock.call_later, self.streams)
+
+    def _record_sender(self) -> RecordSender:
+        """What sends streams to mirrors; the registry signs what it vouches for with our key."""
+        self.registry.sign = partial(self.signer.sign, algorithm="sha256")
+        adapters = self.adapters
+        return RecordSender(self.signer, adapters.clock, adapters.run_blocking, self.tls_context, self.log)
 
     def _mirror(self) -> Mirror | None:
         """The task of a mirror, if this node is one. When it cannot be, a store of our own is not left open."""

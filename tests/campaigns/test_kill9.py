@@ -142,7 +142,7 @@ async def read_back(nodes: Nodes, adapters: Adapters, state: dict[str, Any], nam
 async def campaign(
     oracle_module: ModuleType, judge: Any, folder: Folder, random: Random, kills: int, defect: str = ""
 ) -> list[str]:
-    """All lives, one after the other; everything found wrong. A seeded defect ends them when it is found."""
+    """All lives, one after the other; everything found wrong. With a seeded defect the first loss ends them."""
     writers, adapters = Writers(oracle_module, judge, random), real_adapters()
     state: dict[str, Any] = {}
     wrong: list[str] = []
@@ -160,7 +160,7 @@ async def campaign(
                 found += judge.verify(stored, [oracle_module.FeedEntry(*row) for row in dump["feed"]])
                 found += dump["problems"] + [line for line in errors.splitlines() if "Traceback" in line]
                 wrong += [f"kill {kill} of {drawn}: {text}" for text in found]
-                if defect and wrong:
+                if defect and any("LOST" in text for text in wrong):
                     break
     finally:
         adapters.close()

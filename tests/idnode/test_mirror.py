@@ -19,6 +19,7 @@ from idnode.client.resolver import Resolver
 from idnode.config import AuthenticationConfig, ListenConfig, MirrorConfig, NodeConfig, StoreConfig
 from idnode.demo import seed_administrator, seed_prefix
 from idnode.node import Node
+from idnode.replication import mirror as mirror_task
 from idnode.replication.mirror import MirrorState, NoMirror
 from idnode_protocol.codes import REQUEST_FLAGS, OpCode, OpFlag
 from idnode_protocol.requests import HandleRequest, ValuesRequest
@@ -27,9 +28,10 @@ from idnode_registry.ask import SYSTEM, Ask
 from idnode_registry.crypto import Signer
 from idnode_registry.engines.memory import MemoryStore
 from idnode_registry.keystore import write_private_key
-from idnode_registry.replication import dump_taking
+from idnode_registry.replication import dump, dump_taking, journal_feed
 from idnode_registry.replication.digests import store_digest
 from idnode_registry.replication.receiver import Receiver
+from idnode_registry.replication.verifying import JournalCheck
 from tests.idnode.client.hostile_relay import ADMIN, ADMIN_SIGNER, SECRET, SIGNER
 
 MIRROR_SIGNER = Signer.generate()
@@ -448,3 +450,42 @@ async def test_the_status_is_told_to_the_operator(adapters: Adapters, settings: 
         assert mirror.mirror is not None
         told = json.loads(json.dumps(mirror.mirror.status.to_json()))
         assert (told["state"], told["reason"], told["has_caught_up"]) == ("caught up", "", True)
+
+
+async def test_many_prefixes_are_asked_for_range_by_range(
+    adapters: Adapters, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither a request nor a manifest holds all queues; new prefixes appear in whichever range they belong to."""
+    monkeypatch.setattr(journal_feed, "QUEUES_PER_MANIFEST_MAX", 4)
+    monkeypatch.setattr(dump, "QUEUES_PER_MANIFEST_MAX", 4)
+    monkeypatch.setattr(mirror_task, "QUEUES_PER_REQUEST_MAX", 3)
+    async with primary_node(adapters) as primary:
+        for number in range(10, 21):
+            home_and_put(primary, number)
+        async with mirror_node(adapters, settings(tcp(primary))) as mirror:
+            await caught_up(mirror, primary)
+            for number in (15, *range(5, 10), *range(21, 30)):
+                home_and_put(primary, number)
+            await caught_up(mirror, primary)
+            assert mirror.mirror is not None
+            assert mirror.mirror.status.dumps == 1
+            assert len(mirror.mirror.positions.queues) > 20
+
+
+def home_and_put(node: Node, number: int) -> None:
+    home = Ask(int(OpCode.HOME_PREFIX), HandleRequest(f"0.NA/99.{number}".encode()))
+    assert node.registry.execute(home, SYSTEM, node.adapters.clock.now()).result(30).code == 1
+    put(node, f"99.{number}/a".encode(), str(number).encode())
+
+
+async def test_news_that_are_too_large_are_asked_for_in_smaller_pieces(
+    adapters: Adapters, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with primary_node(adapters) as primary, mirror_node(adapters, settings(tcp(primary))) as mirror:
+        await caught_up(mirror, primary)
+        for number in range(40):
+            put(primary, f"99.900/{number}".encode(), b"x" * 3_000)
+        monkeypatch.setattr(JournalCheck.__init__, "__kwdefaults__", {"spool_octets_max": 20_000})
+        await caught_up(mirror, primary)
+        assert mirror.mirror is not None
+        assert mirror.mirror.status.dumps == 1

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -30,12 +32,14 @@ from idnode_registry.format import value_list
 from idnode_registry.journal import load_appender
 from idnode_registry.operations import WRITES
 from idnode_registry.replication import dump_taking, sequence
+from idnode_registry.replication.applying import Applier, Wanted
 from idnode_registry.replication.digests import prefix_digest, store_digest
+from idnode_registry.replication.manifest import QueueHead
 from idnode_registry.replication.positions import Positions
 from idnode_registry.replication.receiver import Receiver
 from idnode_registry.replication.sequence import Sequencer
 from idnode_registry.replication.verifying import Asked, JournalCheck
-from idnode_registry.store import Store
+from idnode_registry.store import Batch, Result, Store
 from tests.registry.replicas import NOW, Mirror, do, drop, is_trusted, mirror_of, primary, put, scribble
 from tests.registry.stores import record
 
@@ -307,6 +311,89 @@ def test_digests_tell_stores_apart(opener: Opener) -> None:
     drop(other, b"99.901/b")
     put(other, b"99.901/B", b"x")
     assert store_digest(other.store) != before
+
+
+# --- crashes -----------------------------------------------------------------------------------------------------
+
+
+class Crash(Exception):
+    """The process ends here: nothing after it is written."""
+
+
+def crashing(store: MemoryStore, monkeypatch: pytest.MonkeyPatch, writes: int) -> Callable[[], bool]:
+    """Let the store take so many writes more, then crash at every further one; tells whether it came to that."""
+    submit, put_meta, left, crashed = store.submit, store.put_meta, writes, False
+
+    def counted() -> None:
+        nonlocal left, crashed
+        if left == 0:
+            crashed = True
+            raise Crash
+        left -= 1
+
+    def crashing_submit(batch: Batch) -> Future[Result]:
+        counted()
+        return submit(batch)
+
+    def crashing_put(name: bytes, value: bytes | None) -> Future[None]:
+        counted()
+        return put_meta(name, value)
+
+    monkeypatch.setattr(store, "submit", crashing_submit)
+    monkeypatch.setattr(store, "put_meta", crashing_put)
+    return lambda: crashed
+
+
+def crashed_everywhere(seed: int, monkeypatch: pytest.MonkeyPatch, take: Callable[[Mirror], object]) -> int:
+    """A mirror that crashes at its first write, at its second, ... and then goes on; how many crashes there were."""
+    monkeypatch.setattr(dump_taking, "WINDOW_RECORDS", 4)
+    crashes = 0
+    while True:
+        source, dice = primary(MemoryStore("fold-all")), random.Random(seed)
+        scribble(source, dice, 25)
+        store = MemoryStore("fold-all")
+        mirror = mirror_of(source, store)
+        mirror.follow()
+        scribble(source, dice, 25)
+        with monkeypatch.context() as patch:
+            has_crashed = crashing(store, patch, crashes)
+            with suppress(Crash):
+                take(mirror)
+            if not has_crashed():
+                return crashes
+        scribble(source, dice, 5)
+        mirror = mirror_of(source, store)  # a new process: what it knows stands in the store
+        while mirror.positions.dump is not None and not mirror.dump():
+            pass
+        mirror.follow()
+        sound(mirror)
+        crashes += 1
+
+
+@pytest.mark.parametrize("take", [Mirror.follow, Mirror.dump], ids=["journal", "dump"])
+def test_a_crash_at_any_write_loses_nothing(
+    seed: int, monkeypatch: pytest.MonkeyPatch, take: Callable[[Mirror], object]
+) -> None:
+    assert crashed_everywhere(seed, monkeypatch, take) > 5
+
+
+def test_positions_written_too_early_would_be_found(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Negative control: a mirror that notes its position before the records loses some, and the test above sees it."""
+
+    def wrong(mirror: Mirror) -> None:
+        advance = mirror.positions.advance
+        apply = Applier.apply
+
+        def early(applier: Applier, wanted: list[Wanted], now: float) -> None:
+            advance([QueueHead(p, b, mirror.source.store.head(p, b).tree) for p, b in mirror.positions.queues])
+            apply(applier, wanted, now)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Applier, "apply", early)
+            mirror.pull()
+
+    with pytest.raises(AssertionError):
+        crashed_everywhere(seed, monkeypatch, wrong)
 
 
 # --- the sequence ------------------------------------------------------------------------------------------------

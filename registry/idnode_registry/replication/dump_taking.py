@@ -60,8 +60,9 @@ class OrderedDump:
     ) -> None:
         self._registry, self._positions, self._now = registry, positions, now
         self._nonce, self._is_trusted = nonce, is_trusted
-        self._manifests: list[FeedManifest] | None = [] if positions.dump is None else None
         progress = positions.dump or DumpProgress(DumpPart.HANDLES, b"", None, b"")
+        # A dump that broke off before its first window was kept has no name to go on from: it begins anew.
+        self._manifests: list[FeedManifest] | None = None if progress.name else []
         self._done: _Place = (progress.part, progress.prefix, progress.key)
         self._last = self._done
         self._window: list[tuple[_Place, Wanted, bytes]] = []

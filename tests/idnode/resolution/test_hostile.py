@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from itertools import pairwise
 
 import pytest
@@ -75,7 +76,10 @@ class LyingServer(GraphServer):
         waiting = self._sock.receive_batch()
         for datagram, peer in waiting:
             self._forge(decode_message(datagram), peer)
-            self._later(lambda datagram=datagram, peer=peer: self._sock.send_batch([(self.respond(datagram), peer)]))  # type: ignore[misc]
+            self._later(partial(self._answer, datagram, peer))
+
+    def _answer(self, datagram: bytes, peer: bytes) -> None:
+        self._sock.send_batch([(self.respond(datagram), peer)])
 
     def _forge(self, asked: Message, peer: bytes) -> None:
         rng, now = self._adapters.rng, self._adapters.clock.now()
