@@ -207,11 +207,28 @@ class Changes:
             country.state.moved.append(moved)
             country.take_specs()
             self._linger(moved, scope)
-            await self._switch(prefix, source, target)
+            try:
+                await self._switch(prefix, source, target)
+            except BaseException:
+                await self._switch_back(moved, scope, before)
+                raise
             source.node.moving.point(scope.prefix, to)
             country.write_client_configs()
             country.save()
             return written
+
+    async def _switch_back(self, moved: Moved, scope: Scope, before: Topology) -> None:
+        """A record of the tree could not be written: everything is as before, the former holder takes writes again."""
+        country = self._country
+        _, follower, timer = self._lingering.pop(moved.prefix)
+        timer.cancel()
+        await follower.stop()
+        country.state.moved.remove(moved)
+        country.state.topology = before
+        country.take_specs()
+        country.member(moved.source).node.moving.release(scope.prefix)
+        for prefix in (*before.delegated_below(moved.prefix), moved.prefix):
+            await country.delegate_prefix(prefix)
 
     def _check_move(self, prefix: str, source: CountryNode, target: CountryNode) -> None:
         if target.role in ("root", "recursive"):
@@ -327,6 +344,9 @@ class Changes:
             await copy_all(scope, holder.node.registry, former.node.registry, country.adapters.clock)
             former.node.moving.point(scope.prefix, moved.target)
             self._linger(moved, scope)
+        waiting = {moved.source for moved in country.state.moved}
+        for name in [name for name in country.state.leaving if name not in waiting]:
+            await self._end(name)
 
     async def stop(self) -> None:
         """Leave lingers as they are; a restart takes them up."""

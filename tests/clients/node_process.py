@@ -75,7 +75,7 @@ def parse_counters(text: str) -> Counters:
 
 @dataclass(frozen=True, slots=True)
 class RunningNode:
-    """The first node of a ready file."""
+    """One node of a ready file."""
 
     process: subprocess.Popen[bytes]
     description: Mapping[str, Any]
@@ -109,7 +109,16 @@ class RunningNode:
 def started_node(
     arguments: Sequence[str] = (), env: Mapping[str, str] | None = None, program: Sequence[str] = ("-m", "idnode")
 ) -> Iterator[RunningNode]:
-    """`idnode up` on free ports in a folder of its own; ended, and its folder removed, when the block ends.
+    """The demo node of `idnode up`: the first of its ready file."""
+    with started_nodes(arguments, env, program) as nodes:
+        yield nodes[0]
+
+
+@contextmanager
+def started_nodes(
+    arguments: Sequence[str] = (), env: Mapping[str, str] | None = None, program: Sequence[str] = ("-m", "idnode")
+) -> Iterator[list[RunningNode]]:
+    """Every node of `idnode up` on free ports in a folder of its own; ended and removed when the block ends.
 
     Raises NodeDidNotStart. `env` replaces the environment when given; `program` is what Python runs as `idnode`.
     """
@@ -122,7 +131,8 @@ def started_node(
             process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, env=env)
         try:
             _await_ready(process, ready, folder / "log")
-            yield RunningNode(process, json.loads(ready.read_text())["nodes"][0], folder / "log")
+            listed = json.loads(ready.read_text())["nodes"]
+            yield [RunningNode(process, each, folder / "log") for each in listed]
         finally:
             _stop(process)
 

@@ -17,9 +17,12 @@ from idnode.country.country import Country
 from idnode.country.nodes import Habits
 from idnode.country.shipped import shipped_topology
 from idnode.country.topology import NodeSpec
+from idnode.country.writing import WriteRefused
 from idnode.resolution.roots import Roots
 from idnode_protocol.handle import to_text
 from idnode_protocol.value import HandleValue
+from idnode_registry.engines.memory import MemoryStore
+from idnode_registry.errors import StoreClosed
 
 WIRE = Habits(("127.0.0.1",), has_http=False)
 TTL_S = 60
@@ -305,5 +308,27 @@ def test_a_prefix_on_its_way_stays_there_first(seed: int) -> None:
             await country.changes.settle()
             await country.move("99.900.1001", "enterprise")
             await all_there(country, "99.900.1001")
+
+    run_simulated(main, seed=seed)
+
+
+def test_a_move_that_cannot_be_finished_leaves_everything_as_it_was(seed: int) -> None:
+    """The record above cannot be written, because its node has stopped; once it is back the move is made."""
+
+    async def main(adapters: SimulatedAdapters) -> None:
+        async with running(adapters) as country:
+            parent = country.demo.node
+            before = country.topology
+            store, parent.registry.store = parent.registry.store, MemoryStore("fold-all")
+            parent.registry.store.close()
+            with pytest.raises((WriteRefused, StoreClosed)):
+                await country.move("99.900.1001", "second")
+            parent.registry.store = store
+            assert country.topology == before
+            assert country.state.moved == []
+            await country.register("99.900.1001/still-here", [url()])
+            await all_there(country, "99.900.1001")
+            clients = await under_load(country, NAMES, lambda: country.move("99.900.1001", "second"))
+            assert clients.failures == []
 
     run_simulated(main, seed=seed)

@@ -15,7 +15,7 @@ import net.handle.hdllib.ServerInfo;
 import net.handle.hdllib.SiteInfo;
 
 /**
- * The sites of local_info.json, and the way to show the client only one transport of them.
+ * The sites of local_info.json, if it names any, and the way to show the client only one transport of them.
  *
  * <p>HSAdapter keeps its resolver to itself, so its protocol order cannot be set; offering it a site with a single
  * interface forces the transport all the same. Changes are in memory; the folder stays as it was written.
@@ -34,9 +34,6 @@ final class Sites {
                     original.put(prefix.getAsString(), sites);
                 }
             }
-        }
-        if (original.isEmpty()) {
-            throw new IllegalStateException("local_info.json gives the client no site");
         }
     }
 
