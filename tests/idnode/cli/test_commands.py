@@ -11,7 +11,6 @@ import pytest
 from tests.clients.node_process import RunningNode
 from tests.idnode.cli.command_line import Ended, idnode
 
-
 pytestmark = pytest.mark.timeout(300)
 """Each command is a process of its own."""
 
