@@ -249,8 +249,10 @@ def _manifest(reader: Reader, head: Head) -> Manifest:
 
 
 def _entry(reader: Reader, head: Head) -> Entry:
-    octets = reader.counted(ENTRY_OCTETS_MAX)
-    return Entry(octets, reader.counted(ENTRY_OCTETS_MAX) if reader.u8() else None)
+    octets, has_state = reader.counted(ENTRY_OCTETS_MAX), reader.u8()
+    if has_state > 1:
+        raise Malformed(f"{has_state} says neither 0 nor 1 about the state of a journal entry", reader.position - 1)
+    return Entry(octets, reader.counted(ENTRY_OCTETS_MAX) if has_state else None)
 
 
 def _withheld(reader: Reader, head: Head) -> Withheld:

@@ -70,8 +70,9 @@ class ReplicationState:
             raise Malformed(f"a replication state of {len(octets)} octets")
         try:
             members = json.loads(octets)
+            json.dumps(members, ensure_ascii=False).encode("utf-8")  # a lone surrogate has no octets to compare with
         except (ValueError, RecursionError) as wrong:
-            raise Malformed(f"the replication state is not JSON: {wrong}") from wrong
+            raise Malformed(f"the replication state is not JSON in UTF-8: {wrong}") from wrong
         states = _object(members, "the replication state").get("replicationServerStates", {})
         queues = {str(name): _state(name, state) for name, state in _object(states, "replicationServerStates").items()}
         if len(queues) > QUEUES_MAX:

@@ -26,7 +26,10 @@ DECODERS = re.compile(
       (^|\.)_?decode | from_octets$ | (^|[._])from_(json|text|base64)$ | _from_(json|text)$   # what reads, by its name
     | ^(Reader|Reassembler|_Set|Members)\. | ^(fragment_count|fragment_octets)$               # cursors and collectors
     | \._read$ | ^_(open|integers?|once|no_constant|key_type|ttl|permissions|admin_permissions|attributes)$
-    | ^_protocol_version$ | ^(parse_json|check_depth|as_\w+|answer_code|cost_objection|codec_for)$
+    | ^(StreamReader|ReplicationState\.from_octets|_transaction|_queue|_queue_end|_end|_manifest|_entry|_withheld)
+    | ^_(position|states|handle_date|prefix_date|record|homed|complete|values_from|object|number|state|wish)$
+    | ^(stream_type|_protocol_version)$
+    | ^(parse_json|check_depth|as_\w+|answer_code|cost_objection|codec_for)$
     """,
     re.VERBOSE,
 )
@@ -55,6 +58,7 @@ def run(seed: int, inputs: int) -> None:
         with suppress(RemoteError):
             hostile.through_json(HandleValue.from_octets(value))
         hostile.digest_json(text)
+        mirrored(number, chance)
         datagrams = split_message(chance.choice(messages))
         chance.shuffle(datagrams)
         for datagram in datagrams:
@@ -63,6 +67,25 @@ def run(seed: int, inputs: int) -> None:
                 reassembler.add(chance.randrange(9), sent, number / 9)
     if any(each.octets > 8 * 1024 * 1024 or each.sets > 18 for each in reassemblers):
         raise AssertionError("a reassembler keeps more than it may")
+
+
+def mirrored(number: int, chance: random.Random) -> None:
+    """One stream and one state: as they should be every third time, else with something wrong."""
+    from idnode_protocol.errors import RemoteError
+    from tests.campaigns import corpus_streams, hostile
+
+    def hurt(octets: bytes) -> bytes:
+        return hostile.one_field(octets, chance) if number % 3 else octets
+
+    is_dump, octets = chance.choice(corpus_streams.streams())
+    for work in (
+        lambda: hostile.digest_stream(hurt(octets), is_dump=is_dump),
+        lambda: hostile.digest_stream(hurt(chance.choice(corpus_streams.signed_streams())), is_dump=True, signed=True),
+        lambda: hostile.digest_state(hostile.hostile_json(corpus_streams.states(), chance)),
+        lambda: hostile.digest_state(hurt(chance.choice(corpus_streams.states()))),
+    ):
+        with suppress(RemoteError):
+            work()
 
 
 def counted(report: dict[str, Any]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 from collections.abc import Callable, Sequence
 
@@ -13,6 +14,9 @@ from idnode_protocol.json_key import private_key_from_json, public_key_from_json
 from idnode_protocol.json_members import parse_json
 from idnode_protocol.json_site import site_from_json, site_to_json
 from idnode_protocol.message import Message, decode_message
+from idnode_protocol.replication import Head, encode_head, encode_record
+from idnode_protocol.replication_reader import StreamReader, stream_type
+from idnode_protocol.replication_state import ReplicationState
 from idnode_protocol.requests import (
     AnyRequest,
     ChallengeAnswerRequest,
@@ -207,6 +211,27 @@ def digest_json(octets: bytes) -> str:
         except (LocalError, RemoteError):
             continue
     return accepted
+
+
+def digest_stream(octets: bytes, *, is_dump: bool, signed: bool = False) -> str:
+    """A replication stream read in pieces of uneven sizes; what was read is written as it came."""
+    with contextlib.suppress(RemoteError):
+        stream_type(octets)
+    reader = StreamReader(is_dump=is_dump, verify=(lambda _name, _block, _signature: True) if signed else None)
+    written = []
+    for start in range(0, len(octets), 37):
+        for found in reader.feed(octets[start : start + 37]):
+            head = isinstance(found, Head)
+            written.append(encode_head(found, is_dump=is_dump) if head else encode_record(found))  # type: ignore[arg-type]
+    if not signed and not octets.startswith(b"".join(written)):
+        raise AssertionError("a replication stream is written differently")
+    return "stream whole" if reader.is_complete else "stream goes on"
+
+
+def digest_state(octets: bytes) -> str:
+    """The state a mirror sends; whatever is accepted can be written again."""
+    ReplicationState.from_octets(ReplicationState.from_octets(octets).to_octets())
+    return "state accepted"
 
 
 def reason(wrong: RemoteError) -> str:

@@ -16,13 +16,16 @@ from collections.abc import Callable
 
 import pytest
 
-from idnode_protocol.errors import RemoteError
+from idnode_protocol.errors import Malformed, RemoteError
 from idnode_protocol.fragments import Reassembler, split_message
 from idnode_protocol.value import HandleValue
 from tests.campaigns.corpus import VALUES, json_texts, made, recorded
+from tests.campaigns.corpus_streams import states, streams
 from tests.campaigns.hostile import (
     digest_everything,
     digest_json,
+    digest_state,
+    digest_stream,
     hostile,
     hostile_json,
     one_field,
@@ -90,6 +93,31 @@ def test_hostile_values_go_through_json_unchanged(seed: int, campaign: str) -> N
             outcomes[reason(wrong)] += 1
     print(dict(outcomes))
     assert outcomes["value carried by JSON"] > 0
+
+
+def test_hostile_replication_is_refused_cleanly(seed: int, campaign: str) -> None:
+    """Streams as a mirror reads them, and the states that a primary is asked with."""
+    chance, outcomes = random.Random(seed), Counter[str]()
+    whole, asked = streams(), states()
+    for number in range(INPUTS[campaign] // 20):
+        is_dump, octets = chance.choice(whole)
+        try:
+            outcomes[digest_stream(one_field(octets, chance), is_dump=is_dump)] += 1
+        except RemoteError as wrong:
+            outcomes[reason(wrong)] += 1
+        try:
+            outcomes[digest_state(hostile_json(asked, chance) if number % 2 else chance.choice(asked))] += 1
+        except RemoteError as wrong:
+            outcomes[reason(wrong)[:40]] += 1
+    print(outcomes.most_common(12))
+    assert outcomes["stream whole"] > 0 < outcomes["state accepted"]
+
+
+@pytest.mark.parametrize("state", [b'{"ownName":"\\ud800"}', b'{"replicationServerStates":{"\\udfff":{}}}'])
+def test_a_state_with_half_a_character_is_refused(state: bytes) -> None:
+    """It was accepted once, and could then neither be compared nor written."""
+    with pytest.raises(Malformed, match="UTF-8"):
+        digest_state(state)
 
 
 def test_the_fuzzer_finds_a_decoder_that_crashes(seed: int) -> None:
