@@ -221,8 +221,10 @@ def digest_stream(octets: bytes, *, is_dump: bool, signed: bool = False) -> str:
     written = []
     for start in range(0, len(octets), 37):
         for found in reader.feed(octets[start : start + 37]):
-            head = isinstance(found, Head)
-            written.append(encode_head(found, is_dump=is_dump) if head else encode_record(found))  # type: ignore[arg-type]
+            if isinstance(found, Head):
+                written.append(encode_head(found, is_dump=is_dump))
+            else:
+                written.append(encode_record(found))
     if not signed and not octets.startswith(b"".join(written)):
         raise AssertionError("a replication stream is written differently")
     return "stream whole" if reader.is_complete else "stream goes on"
