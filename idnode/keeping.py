@@ -6,17 +6,19 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from idnode.adapters import Adapters
 from idnode.client_config import ClientConfig, client_config_files
 from idnode.demo import PUBLIC_KEY_INDEX, SECRET_KEY_INDEX, Administrator
-from idnode.node import Node
 from idnode_protocol.handle import from_text, to_text
 from idnode_protocol.value import HandleValue
 from idnode_registry.crypto import Signer
 from idnode_registry.errors import OpeningError
 from idnode_registry.keystore import read_private_key, write_private_key
+
+if TYPE_CHECKING:
+    from idnode.node import Node
 
 SECRET_MODE: Final = 0o600
 SECRET_OCTETS: Final = 16

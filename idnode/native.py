@@ -30,7 +30,7 @@ from idnode_protocol.octets import Reader
 from idnode_protocol.requests import decode_request
 from idnode_protocol.responses import ErrorResponse, ListResponse, encode_response
 from idnode_protocol.versions import V2_7, V2_8, older
-from idnode_registry.ask import ANONYMOUS, Ask, Reply
+from idnode_registry.ask import ANONYMOUS, Ask, Reply, refusal
 from idnode_registry.crypto import DecryptionFailed, Signer, sign_message
 from idnode_registry.referrals import wants_recursion
 from idnode_registry.registry import Plan, Registry
@@ -53,7 +53,7 @@ class _UndecodableSession(RemoteError):
 
 
 class NativeEngine:
-    """Answers native messages for one node."""
+    """Answers native messages for one node. ``is_full``: no more replication streams may begin."""
 
     def __init__(
         self,
@@ -67,7 +67,9 @@ class NativeEngine:
         rng: Callable[[int], bytes],
         workers: RunBlocking,
         referral: ReferralLink | None = None,
+        is_full: Callable[[], bool] = lambda: False,
     ) -> None:
+        self._is_full = is_full
         self._registry = registry
         self._chain = chain
         self._sessions = sessions
@@ -161,6 +163,8 @@ class NativeEngine:
         return decode_payload(envelope, payload), session
 
     async def _encode(self, exchange: Exchange, answered: Message, reply: Reply) -> Answers:
+        if reply.stream is not None and self._is_full():
+            reply = refusal(ResponseCode.SERVER_BUSY, "too many mirrors are being served; ask again later")
         if reply.stream is not None:
             message = await self._finish(exchange, answered, reply)
             return Answers((message,), stream=Outgoing(reply.stream, answered.envelope.answered_version))

@@ -36,6 +36,7 @@ from idnode.logs import NodeLog
 from idnode.metrics import Metrics
 from idnode.native import NativeEngine
 from idnode.proofs import Proofs
+from idnode.references import parse_reference
 from idnode.replication.mirror import Mirror
 from idnode.replication.serving import RecordSender
 from idnode.resolution.engine import Resolution, ResolutionSettings
@@ -48,8 +49,6 @@ from idnode.servers.udp import UdpServer, UdpSettings
 from idnode.site import Listening, read_site, site_of
 from idnode.source import LOCAL, Source, TrustedNetworks
 from idnode.trust.signing import load_sealer
-from idnode_protocol.handle import from_text
-from idnode_protocol.value import Reference
 from idnode_protocol.values.site import SiteInfo
 from idnode_registry.ask import SYSTEM, Ask, Caller, Reply
 from idnode_registry.budgets import DEFAULT_RATES, Budgets, Rate, WorkClass
@@ -70,14 +69,6 @@ if TYPE_CHECKING:
 SITE_META: Final = b"site"
 DRAIN_S: Final = 10.0
 """How long requests under way may take when the node stops."""
-
-
-def parse_reference(text: str) -> Reference:
-    """``300:99.900/ADMIN`` as a reference; raises ValueError."""
-    index, colon, handle = text.partition(":")
-    if not colon or not index.isdigit():
-        raise ValueError(f"{text!r} is not index:handle, for example 300:99.900/ADMIN")
-    return Reference(from_text(handle), int(index))
 
 
 def open_store(config: NodeConfig, adapters: Adapters) -> Store:
@@ -177,7 +168,7 @@ class Node:
         self.resolution = self._resolution(roots)
         self._referral = self._referral_link()
         self._chain = build_chain(self._links())
-        self.streams = self._record_sender()
+        self.streams = RecordSender(signer, adapters, self.tls_context, self.log)
         self.engine = self._native_engine()
         self._facts = SiteFacts(1, is_primary=config.mirror is None)
         self.sites: tuple[tuple[str, SiteInfo], ...] = ()
@@ -216,6 +207,7 @@ class Node:
         )
 
     def _native_engine(self) -> NativeEngine:
+        self.registry.sign = partial(self.signer.sign, algorithm="sha256")
         return NativeEngine(
             self.registry,
             self._chain,
@@ -226,6 +218,7 @@ class Node:
             rng=self.adapters.rng.octets,
             workers=self.adapters.run_blocking,
             referral=self._referral,
+            is_full=lambda: self.streams.is_full,
         )
 
     def _referral_link(self) -> ReferralLink | None:
@@ -285,6 +278,7 @@ class Node:
             self.budgets,
             self.trusted,
             self.metrics,
+            self.log.fault,
             UdpSettings(network.limit_trusted, frozenset(own)),
             now=self.adapters.clock.now,
             monotonic=self.adapters.clock.monotonic,
@@ -299,13 +293,9 @@ class Node:
             network.tcp_connections_per_address,
         )
         clock = self.adapters.clock
-        return TcpServer(self.engine, settings, self.trusted, self.metrics, clock.call_later, self.streams)
-
-    def _record_sender(self) -> RecordSender:
-        """What sends streams to mirrors; the registry signs what it vouches for with our key."""
-        self.registry.sign = partial(self.signer.sign, algorithm="sha256")
-        adapters = self.adapters
-        return RecordSender(self.signer, adapters.clock, adapters.run_blocking, self.tls_context, self.log)
+        return TcpServer(
+            self.engine, settings, self.trusted, self.metrics, self.log.fault, clock.call_later, self.streams
+        )
 
     def _mirror(self) -> Mirror | None:
         """The task of a mirror, if this node is one. When it cannot be, a store of our own is not left open."""

@@ -48,7 +48,6 @@ def _row(setting: Setting, loaded: Loaded) -> dict[str, Any]:
 
 @config.command("show")
 def config_show(
-    context: typer.Context,
     file: ConfigFile = None,
     pairs: Settings = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
@@ -56,7 +55,7 @@ def config_show(
     """Print every setting, its value and its origin: default, file, environment or flag."""
     with errors_as_lines():
         adapters = real_adapters()
-        loaded = load_settings(context, adapters, file, pairs)
+        loaded = load_settings(adapters, file, pairs)
         adapters.close()
         cells = [(each.name, as_text(loaded.value(each.name)), loaded.origin(each.name)) for each in SETTINGS.values()]
         widths = [max(len(row[column]) for row in cells) for column in (0, 1)]
@@ -92,10 +91,10 @@ def _section(name: str) -> list[str]:
 
 
 @config.command("reference")
-def config_reference(context: typer.Context) -> None:
+def config_reference() -> None:
     """Print the reference of all settings as Markdown: the second half of docs/configuration.md."""
     lines = [line for name in ("", *SECTIONS) for line in _section(name)]
-    variables = [(f"`{name}`", text) for name, text in command_variables(context).items()]
+    variables = [(f"`{name}`", text) for name, text in command_variables().items()]
     lines += ["### Variables of commands", "", "These are options, not settings.", ""]
     lines += _table(("environment", "meaning"), variables)
     print("\n".join(lines))

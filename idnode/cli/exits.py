@@ -10,11 +10,9 @@ from enum import IntEnum
 from typing import Final, NoReturn
 
 import typer
-from pydantic import ValidationError
 
 from idnode.adapters.errors import AdapterError
 from idnode.client.errors import ClientError, ConfigUnusable, NoAnswer, Refused
-from idnode.settings import SettingsWrong
 from idnode_protocol.codes import ResponseCode
 from idnode_protocol.errors import ProtocolError
 from idnode_registry.errors import RegistryError
@@ -58,8 +56,24 @@ def text_of(wrong: Exception) -> str:
     if isinstance(wrong, Refused):
         hint = HINTS.get(wrong.code)
         return f"{wrong}; {hint}" if hint and (not wrong.text or wrong.code in ALWAYS_HINTED) else str(wrong)
+    if isinstance(wrong, ValueError):
+        return _settings_text(wrong)
     if isinstance(wrong, OSError) and wrong.filename is not None:
         return f"{wrong.filename}: {wrong.strerror}"
+    return str(wrong)
+
+
+def _settings_text(wrong: ValueError) -> str:
+    """Problems of settings, a line each. Loaded here: commands that need no settings start sooner without."""
+    from pydantic import ValidationError
+
+    from idnode.settings import SettingsWrong
+
+    if isinstance(wrong, SettingsWrong):
+        return "\nidnode: ".join(wrong.problems)
+    if isinstance(wrong, ValidationError):
+        first = wrong.errors()[0]
+        return f"setting {'.'.join(map(str, first['loc']))}: {first['msg']}"
     return str(wrong)
 
 
@@ -89,11 +103,6 @@ def errors_as_lines() -> Iterator[None]:
     try:
         yield
     except (ClientError, RegistryError, AdapterError, ProtocolError, OSError, ValueError) as wrong:
-        if isinstance(wrong, SettingsWrong):
-            fail("\nidnode: ".join(wrong.problems), Exit.USAGE)
-        if isinstance(wrong, ValidationError):
-            first = wrong.errors()[0]
-            fail(f"setting {'.'.join(map(str, first['loc']))}: {first['msg']}", Exit.USAGE)
         fail(text_of(wrong), exit_of(wrong))
 
 

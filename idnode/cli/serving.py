@@ -29,7 +29,6 @@ async def _serve(config: NodeConfig, adapters: Adapters) -> int:
 
 
 def serve(
-    context: typer.Context,
     file: ConfigFile = None,
     pairs: Settings = None,
     check_config: Annotated[bool, typer.Option(help="Only say whether the settings can be used.")] = False,
@@ -38,7 +37,7 @@ def serve(
     code = int(Exit.OK)
     with errors_as_lines():
         adapters = real_adapters()
-        loaded = load_settings(context, adapters, file, pairs)
+        loaded = load_settings(adapters, file, pairs)
         key_path(loaded.config)
         if check_config:
             print(f"the settings can be used; {len(loaded.origins)} of them differ from the defaults or repeat them")

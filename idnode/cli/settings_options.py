@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any, Final
 
 import typer
+from typer.main import get_command
 
 from idnode.adapters import Adapters
 from idnode.config import NodeConfig
-from idnode.settings import ENV_START, Loaded, load
+from idnode.settings import BY_ENV, ENV_START, Loaded, load
 
 ConfigFile = Annotated[Path | None, typer.Argument(metavar="[FILE]", help="A TOML file; see docs/configuration.md.")]
 Settings = Annotated[
@@ -32,16 +34,19 @@ def _variables(command: Any) -> Iterator[tuple[str, str]]:
         yield from _variables(below)
 
 
-def command_variables(context: typer.Context) -> dict[str, str]:
+def command_variables() -> dict[str, str]:
     """The ``IDNODE_...`` variables that are options of commands and no settings, with their help."""
-    found = dict(_variables(context.find_root().command))
+    main = import_module("idnode.cli.main")  # which loads us: not before it is there
+    found = dict(_variables(get_command(main.build())))
     return {name: found[name] for name in sorted(found) if name.startswith(ENV_START)}
 
 
-def load_settings(context: typer.Context, adapters: Adapters, file: Path | None, pairs: list[str] | None) -> Loaded:
+def load_settings(adapters: Adapters, file: Path | None, pairs: list[str] | None) -> Loaded:
     """Flag over environment over file over default; raises :class:`idnode.settings.SettingsWrong` and OSError."""
     octets = None if file is None else (str(file), adapters.disk.read(file))
-    return load(octets, os.environ, pairs or (), {*command_variables(context), *FOR_TESTS})
+    unknown = [name for name in os.environ if name.startswith(ENV_START) and name not in BY_ENV]
+    others = {*command_variables(), *FOR_TESTS} if unknown else ()
+    return load(octets, os.environ, pairs or (), others)
 
 
 def key_path(config: NodeConfig) -> Path:

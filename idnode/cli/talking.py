@@ -18,7 +18,7 @@ from idnode.client.administrator import Administrator
 from idnode.client.errors import NoAnswer, Refused
 from idnode.client.resolver import Record, Resolver
 from idnode.keeping import check_mode
-from idnode.node import parse_reference
+from idnode.references import parse_reference
 from idnode_protocol.handle import to_text
 from idnode_protocol.json_form import value_from_json, value_to_json
 from idnode_protocol.json_members import parse_json

@@ -10,17 +10,15 @@ from typing import Annotated
 
 import typer
 
-from idnode.adapters import Adapters, real_adapters
+from idnode.adapters import real_adapters
 from idnode.cli.exits import Exit, errors_as_lines, fail, show
 from idnode.cli.talking import DEFAULT_SERVER, Admin, AsJson, ConfigDir, KeyFile, SecretFile, Server, with_admin
 from idnode.client.administrator import Administrator
-from idnode.client.errors import ClientError, Refused
 from idnode.client.resolver import Resolver
 from idnode.trust.laboratory import Recipe, read_cases, read_recipe, write_case, write_laboratory
-from idnode.trust.verification import FetchFailed, trust_of, verify_record
-from idnode_protocol.codes import ResponseCode
+from idnode.trust.roots import bootstrap_root_keys
+from idnode.trust.verification import trust_of
 from idnode_protocol.handle import from_text, to_text
-from idnode_protocol.value import HandleValue
 from idnode_registry.keystore import read_private_key
 from idnode_registry.trust.claims import parse_entity
 from idnode_registry.trust.keys import HandleKey
@@ -34,7 +32,6 @@ trust = typer.Typer(help="A laboratory of signed chains, whole and broken.", no_
 
 Seed = Annotated[str | None, typer.Option(help="The same seed makes the same chain; such keys are no secrets.")]
 Prefix = Annotated[str, typer.Option(help="The prefix whose holder signs, such as 99.900; one is drawn without it.")]
-_ABSENT = frozenset({ResponseCode.HANDLE_NOT_FOUND, ResponseCode.VALUES_NOT_FOUND})
 
 
 def _show_verdicts(verdicts: Sequence[RecordVerdict], *, as_json: bool) -> None:
@@ -49,40 +46,37 @@ def verify(
     subject: Annotated[str, typer.Argument(metavar="HANDLE|FILE", help="A handle, or a file of trust vectors.")],
     root: Annotated[list[Path] | None, typer.Option(help="A root's key as HS_PUBKEY data; may be repeated.")] = None,
     server: Server = DEFAULT_SERVER,
+    config_dir: Annotated[
+        Path | None, typer.Option(help="Walk from the root this client-config folder names, instead of one server.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Judge the signatures of a record: every value, every signature and every link, each with its reason."""
+    """Judge the signatures of a record: every value, every signature and every link, each with its reason.
+
+    The cases of a file bring their own roots and their own time. A client-config folder's bootstrap_handles may hold
+    the root keys, as the HS_PUBKEY values of 0.0/0.0; --root adds to them.
+    """
     with errors_as_lines():
         adapters = real_adapters()
         if adapters.disk.exists(Path(subject)):
             verdicts = [judge_sample(sample) for sample in read_cases(adapters, Path(subject))]
         else:
-            if not root:
-                fail(
-                    "give the key of a trusted root: --root FILE, as `idnode key new` and `trust make` write it",
-                    Exit.USAGE,
-                )
-            verdicts = [asyncio.run(_verify(adapters, subject, [adapters.disk.read(path) for path in root], server))]
+            keys = [adapters.disk.read(path) for path in root or ()]
+            if config_dir is not None:
+                keys += bootstrap_root_keys(adapters, config_dir)
+            if not keys:
+                fail("whom do you trust? give a root's key: --root FILE, such as root.pub of `trust make`", Exit.USAGE)
+            resolver = Resolver(server) if config_dir is None else Resolver.open(config_dir)
+            resolver.trust = trust_of(keys)
+            verdicts = [asyncio.run(_verify(resolver, subject))]
         _show_verdicts(verdicts, as_json=as_json)
 
 
-async def _verify(adapters: Adapters, handle: str, roots: Sequence[bytes], server: str) -> RecordVerdict:
-    async with Resolver(server) as resolver:
-
-        async def fetch(name: bytes) -> Sequence[HandleValue] | None:
-            try:
-                return (await resolver.resolve(to_text(name))).values
-            except Refused as refused:
-                if refused.code in _ABSENT:
-                    return None
-                raise FetchFailed(str(refused)) from refused
-            except ClientError as wrong:
-                raise FetchFailed(str(wrong)) from wrong
-
-        record = await resolver.resolve(handle)
-        return await verify_record(
-            from_text(record.handle), record.values, fetch, trust_of(roots), adapters.clock.now()
-        )
+async def _verify(resolver: Resolver, handle: str) -> RecordVerdict:
+    async with resolver:
+        record = await resolver.resolve(handle, verify="report")
+    assert record.verdict is not None
+    return record.verdict
 
 
 def sign(

@@ -12,13 +12,13 @@ from idnode.adapters import Adapters
 from idnode.adapters.errors import AdapterError
 from idnode.adapters.net import DatagramChannel
 from idnode.client.errors import NoAnswer
-from idnode.http.tunnel import MEDIA_TYPE
 from idnode_protocol.codes import OpFlag
 from idnode_protocol.envelope import Envelope
 from idnode_protocol.errors import RemoteError
 from idnode_protocol.fragments import Reassembler, split_message
 from idnode_protocol.header import Header
 from idnode_protocol.limits import ENVELOPE_OCTETS, FRAGMENT_OCTETS_MAX, HEADER_OCTETS, MESSAGE_OCTETS_MAX
+from idnode_protocol.message import MEDIA_TYPE
 from idnode_protocol.octets import Reader
 
 UDP_WAITS_S: Final = (0.5, 1.0, 1.5)

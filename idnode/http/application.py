@@ -15,7 +15,7 @@ from aiohttp import web
 from idnode.http.authentication import challenge, identify
 from idnode.http.call import CORS, Call, CallRefused, decode_path, json_response, parse_query
 from idnode.http.hrls import ReverseLookup
-from idnode.http.operations import livez, metrics, readyz, startupz
+from idnode.http.operations import livez, metrics, readyz, replication, startupz
 from idnode.http.page.human import human
 from idnode.http.rest.explain import explain
 from idnode.http.rest.handles import handles
@@ -36,7 +36,13 @@ Face = Callable[[Call], Awaitable[web.Response]]
 READ: Final = frozenset({"GET", "HEAD"})
 ALL: Final = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE"})
 
-OPERATIONS: Final[dict[str, Face]] = {"/livez": livez, "/readyz": readyz, "/startupz": startupz, "/metrics": metrics}
+OPERATIONS: Final[dict[str, Face]] = {
+    "/livez": livez,
+    "/readyz": readyz,
+    "/startupz": startupz,
+    "/metrics": metrics,
+    "/admin/replication": replication,
+}
 
 
 async def admin_country(call: Call) -> web.Response:

@@ -48,3 +48,18 @@ async def startupz(call: Call) -> web.Response:
 async def metrics(call: Call) -> web.Response:
     """Prometheus text."""
     return web.Response(body=call.node.metrics.exposition(), headers={"Content-Type": "text/plain; version=0.0.4"})
+
+
+async def replication(call: Call) -> web.Response:
+    """What a primary sends and what a mirror takes; ``mirror`` is null on a primary."""
+    node = call.node
+    return json_response(
+        None,
+        200,
+        {
+            "primary": node.mirror is None,
+            "streams": node.streams.running,
+            "last_transaction": node.registry.sequencer.last,
+            "mirror": None if node.mirror is None else node.mirror.status.to_json(),
+        },
+    )

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 from aiohttp import web
 
 from idnode.exchange import Answers
 from idnode.http.call import Call
 from idnode.replication.serving import Outgoing
 from idnode_protocol.limits import ENVELOPE_OCTETS, MESSAGE_OCTETS_MAX
+from idnode_protocol.message import MEDIA_TYPE
 from idnode_protocol.replication import STREAM_SIGNED, STREAM_UNSIGNED
-
-MEDIA_TYPE: Final = "application/x-hdl-message"
 
 
 def is_native(request: web.Request) -> bool:

@@ -21,13 +21,12 @@ from idnode.adapters.errors import AdapterError
 from idnode.client.administrator import CHALLENGES_MAX, Administrator
 from idnode.client.errors import NoAnswer, Untrusted, refused
 from idnode.client.resolver import DEFAULT_PORT, Answer, Resolver, text_of
-from idnode.http.tunnel import MEDIA_TYPE
 from idnode.replication.tls_pipe import TlsFailed, TlsPipe, client_context, key_of_certificate
 from idnode_protocol.codes import REQUEST_FLAGS, OpFlag, ResponseCode
 from idnode_protocol.digest import hash_algorithm
 from idnode_protocol.errors import ProtocolError
 from idnode_protocol.limits import ENVELOPE_OCTETS, MESSAGE_OCTETS_MAX
-from idnode_protocol.message import Message, decode_message
+from idnode_protocol.message import MEDIA_TYPE, Message, decode_message
 from idnode_protocol.replication import STREAM_SIGNED, STREAM_TLS, STREAM_UNSIGNED
 from idnode_protocol.replication_reader import stream_type
 from idnode_protocol.requests import DumpRequest, RetrieveLogRequest

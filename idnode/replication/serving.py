@@ -12,8 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
-from idnode.adapters.clock import Clock
-from idnode.adapters.workers import RunBlocking
+from idnode.adapters import Adapters
 from idnode.logs import NodeLog
 from idnode.replication.tls_pipe import TlsFailed, TlsPipe
 from idnode_protocol.octets import Writer
@@ -55,16 +54,20 @@ class RecordSender:
     def __init__(
         self,
         signer: Signer,
-        clock: Clock,
-        workers: RunBlocking,
+        adapters: Adapters,
         identity: Callable[[], Awaitable[ssl.SSLContext | None]],
         log: NodeLog,
     ) -> None:
         self._log = log
-        self._signer, self._clock, self._workers = signer, clock, workers
+        self._signer, self._clock, self._workers = signer, adapters.clock, adapters.run_blocking
         self._identity = identity
         self._context: ssl.SSLContext | None = None
         self.running = 0
+
+    @property
+    def is_full(self) -> bool:
+        """No more may begin now."""
+        return self.running >= STREAMS_MAX
 
     async def octets(self, outgoing: Outgoing, kind: int) -> AsyncIterator[bytes]:
         """The stream from its type on, in pieces; TLS is the caller's. Ends early when the store cannot go on."""

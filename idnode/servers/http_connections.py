@@ -11,7 +11,7 @@ import asyncio
 import json
 from collections import Counter
 from collections.abc import Awaitable, Callable
-from typing import Final
+from typing import Final, cast
 
 from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
@@ -86,6 +86,7 @@ class BoundedHandler(RequestHandler):
         self._timer: TimerHandle | None = None
         self._unread = 0
         self._has_asked = False
+        self._held: asyncio.WriteTransport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
@@ -94,10 +95,12 @@ class BoundedHandler(RequestHandler):
             transport.close()
             return
         self._address = address
+        self._held = cast("asyncio.WriteTransport", transport)  # aiohttp forgets it when it has asked for its end
         self._arm(HEAD_S)
 
     def connection_lost(self, exc: BaseException | None) -> None:
         self._disarm()
+        self._held = None
         if self._address is not None:
             self._connections.leave(self._address)
             self._address = None
@@ -126,17 +129,16 @@ class BoundedHandler(RequestHandler):
 
     def _look(self) -> None:
         self._timer = None
-        if self.transport is None:
+        if self._held is None:
             return
-        assert isinstance(self.transport, asyncio.WriteTransport)
-        unread = self.transport.get_write_buffer_size()
+        unread = self._held.get_write_buffer_size()
         if unread and unread != self._unread:
             self._unread = unread
             self._arm(WRITE_STALL_S)
             return
         self._has_asked = True
         self._connections.metrics.shed("http_stalled")
-        self.transport.abort()
+        self._held.abort()
 
     def handle_error(
         self,

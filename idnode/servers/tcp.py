@@ -15,7 +15,7 @@ from typing import Final, Protocol, cast
 
 from idnode.exchange import Answers
 from idnode.metrics import Metrics
-from idnode.replication.serving import STREAMS_MAX, Outgoing, RecordSender
+from idnode.replication.serving import Outgoing, RecordSender
 from idnode.replication.tls_pipe import TlsFailed
 from idnode.source import Source, TrustedNetworks
 from idnode_protocol.limits import ENVELOPE_OCTETS, MESSAGE_OCTETS_MAX
@@ -59,6 +59,7 @@ class TcpServer:
         settings: TcpSettings,
         trusted: TrustedNetworks,
         metrics: Metrics,
+        fault: Callable[[str, BaseException], None],
         call_later: Callable[[float, Callable[[], None]], Handle],
         streams: RecordSender | None = None,
     ) -> None:
@@ -66,6 +67,7 @@ class TcpServer:
         self.settings = settings
         self.trusted = trusted
         self.metrics = metrics
+        self.fault = fault
         self.call_later = call_later
         self.streams = streams
         self.per_address: Counter[str] = Counter()
@@ -177,12 +179,16 @@ class TcpConnection(asyncio.Protocol):
     def close(self, reason: str) -> None:
         """Close the connection; what was written still goes out, unless the peer does not read."""
         self._disarm()
-        if self._transport is not None:
-            self._count(reason)
-            if reason == "unread answer":
-                self._transport.abort()
-            else:
-                self._transport.close()
+        transport = self._transport
+        if transport is None:
+            return
+        self._count(reason)
+        if reason == "unread answer":
+            transport.abort()
+            return
+        transport.close()
+        if transport.get_write_buffer_size():
+            self._timer = self._server.call_later(WRITE_STALL_S, transport.abort)
 
     def _count(self, reason: str) -> None:
         """A connection ends once, whatever else happens to it afterwards."""
@@ -218,17 +224,15 @@ class TcpConnection(asyncio.Protocol):
         self.task = asyncio.ensure_future(self._answer(request, last=self._server.settings.close_after_answer))
 
     async def _answer(self, request: bytes, *, last: bool) -> None:
-        answers = await self._server.engine.answer(request, self._source)
-        for message in answers.messages:
-            await self._write(message)
-        if answers.more is not None:
-            async for message in answers.more:
-                await self._write(message)
-                if self._transport is None:
-                    break
-        if answers.stream is not None and self._transport is not None:
-            await self._stream(answers.stream)
-            last = True
+        try:
+            answers = await self._send_answers(request)
+        except Exception as fault:
+            self._server.metrics.shed("tcp_fault")
+            self._server.fault("a request over tcp", fault)
+            self.task = None
+            self.close("fault")
+            return
+        last = last or answers.stream is not None
         self.task = None
         if self._transport is None:
             return
@@ -239,12 +243,23 @@ class TcpConnection(asyncio.Protocol):
         self._arm(WHOLE_REQUEST_S if self._buffer else self._server.settings.idle_s, "idle")
         self._next()
 
+    async def _send_answers(self, request: bytes) -> Answers:
+        answers = await self._server.engine.answer(request, self._source)
+        for message in answers.messages:
+            await self._write(message)
+        if answers.more is not None:
+            async for message in answers.more:
+                await self._write(message)
+                if self._transport is None:
+                    break
+        if answers.stream is not None and self._transport is not None:
+            await self._stream(answers.stream)
+        return answers
+
     async def _stream(self, outgoing: Outgoing) -> None:
         """A replication stream; the connection ends with it, whole or not."""
         assert self._transport is not None
-        if self._server.streams is None or self._server.streams.running >= STREAMS_MAX:
-            self._server.metrics.shed("streams")
-            return
+        assert self._server.streams is not None
         self._inbox = asyncio.Queue()
         self._transport.resume_reading()
         try:

@@ -80,6 +80,7 @@ class UdpServer:
         budgets: Budgets,
         trusted: TrustedNetworks,
         metrics: Metrics,
+        fault: Callable[[str, BaseException], None],
         settings: UdpSettings,
         *,
         now: Callable[[], float],
@@ -90,6 +91,7 @@ class UdpServer:
         self._budgets = budgets
         self._trusted = trusted
         self._metrics = metrics
+        self._fault = fault
         self._settings = settings
         self._now = now
         self._monotonic = monotonic
@@ -294,7 +296,12 @@ class UdpServer:
     async def _general(self, sock: UdpSocket, message: bytes, peer: bytes) -> None:
         address, port = peer_address(peer)
         source = Source("udp", address, port, self._trusted.trusts(address))
-        answers = await self._engine.answer(message, source)
+        try:
+            answers = await self._engine.answer(message, source)
+        except Exception as fault:
+            self._metrics.shed("udp_fault")
+            self._fault("a request over udp", fault)
+            return
         if not answers.messages:
             self._metrics.shed("udp_unanswerable")
         for octets in answers.messages:

@@ -7,6 +7,7 @@ over what was received, never over a re-encoding.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Final
 
 from idnode_protocol.credential import Credential
 from idnode_protocol.envelope import ENCRYPTED, Envelope
@@ -14,6 +15,9 @@ from idnode_protocol.errors import Malformed, Truncated, Unsupported
 from idnode_protocol.header import Header
 from idnode_protocol.limits import ENVELOPE_OCTETS, HEADER_OCTETS, MESSAGE_OCTETS_MAX
 from idnode_protocol.octets import Reader, Writer
+
+MEDIA_TYPE: Final = "application/x-hdl-message"
+"""What HTTP calls a message (docs/protocol.md §4.3)."""
 
 
 @dataclass(frozen=True, slots=True)

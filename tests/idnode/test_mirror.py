@@ -2,43 +2,50 @@
 
 from __future__ import annotations
 
-import asyncio
-import base64
-import json
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 
 from idnode.adapters import Adapters, real_adapters
 from idnode.client.administrator import Administrator
-from idnode.client.errors import Refused
+from idnode.client.errors import NoAnswer, Refused
 from idnode.client.resolver import Resolver
-from idnode.config import AuthenticationConfig, ListenConfig, MirrorConfig, NodeConfig, StoreConfig
-from idnode.demo import seed_administrator, seed_prefix
+from idnode.config import MirrorConfig, NodeConfig, StoreConfig
 from idnode.node import Node
 from idnode.replication import mirror as mirror_task
+from idnode.replication import serving
 from idnode.replication.mirror import MirrorState, NoMirror
-from idnode_protocol.codes import REQUEST_FLAGS, OpCode, OpFlag
-from idnode_protocol.requests import HandleRequest, ValuesRequest
+from idnode_protocol.codes import OpCode
+from idnode_protocol.requests import DumpRequest, HandleRequest
 from idnode_protocol.value import HandleValue
 from idnode_registry.ask import SYSTEM, Ask
-from idnode_registry.crypto import Signer
 from idnode_registry.engines.memory import MemoryStore
 from idnode_registry.keystore import write_private_key
 from idnode_registry.replication import dump, dump_taking, journal_feed
 from idnode_registry.replication.digests import store_digest
 from idnode_registry.replication.receiver import Receiver
 from idnode_registry.replication.verifying import JournalCheck
-from tests.idnode.client.hostile_relay import ADMIN, ADMIN_SIGNER, SECRET, SIGNER
-
-MIRROR_SIGNER = Signer.generate()
-OTHER_SIGNER = Signer.generate()
-ADMIN_TEXT = "300:99.900/ADMIN"
-SETTLES_S = 30.0
-LISTEN = ListenConfig(addresses=("127.0.0.1",), udp_port=0, tcp_port=0, http_port=0)
+from tests.idnode.client.hostile_relay import ADMIN_SIGNER, SECRET, SIGNER
+from tests.idnode.mirrors import (
+    ADMIN_TEXT,
+    LISTEN,
+    MIRROR_SIGNER,
+    OTHER_SIGNER,
+    Cutter,
+    caught_up,
+    home_and_put,
+    https,
+    key_text,
+    mirror_node,
+    primary_node,
+    put,
+    reaches,
+    replace_ports,
+    tcp,
+)
 
 
 @pytest.fixture
@@ -46,35 +53,6 @@ async def adapters() -> AsyncIterator[Adapters]:
     made = real_adapters()
     yield made
     made.close()
-
-
-def key_text(signer: Signer) -> str:
-    return base64.b64encode(signer.public_key_octets).decode()
-
-
-@asynccontextmanager
-async def primary_node(
-    adapters: Adapters, *, signer: Signer = SIGNER, listen: ListenConfig = LISTEN, store: MemoryStore | None = None
-) -> AsyncIterator[Node]:
-    """A primary whose only replication administrator is the demo administrator's handle."""
-    config = NodeConfig(
-        name="plant",
-        prefixes=("99.900",),
-        listen=listen,
-        authentication=AuthenticationConfig(replication_admins=("0:99.900/ADMIN",)),
-    )
-    async with Node(config, adapters, signer, store=store or MemoryStore("fold-all")) as node:
-        seed_prefix(node.registry, b"99.900", ADMIN, node.sites, adapters.clock.now())
-        seed_administrator(node.registry, ADMIN, adapters.clock.now())
-        yield node
-
-
-def tcp(node: Node) -> str:
-    return str(node.tcp_addresses[0])
-
-
-def https(node: Node) -> str:
-    return f"https://{node.http_addresses[0]}"
 
 
 Settings = Callable[..., MirrorConfig]
@@ -97,42 +75,6 @@ def settings(tmp_path: Path) -> Settings:
         return MirrorConfig(**{**fields, **more})
 
     return made
-
-
-@asynccontextmanager
-async def mirror_node(
-    adapters: Adapters, section: MirrorConfig, *, store: MemoryStore | None = None, folder: Path | None = None
-) -> AsyncIterator[Node]:
-    config = NodeConfig(name="mirror", listen=LISTEN, mirror=section, store=StoreConfig(folder=folder))
-    chosen = None if folder is not None else store or MemoryStore("fold-all")
-    async with Node(config, adapters, MIRROR_SIGNER, store=chosen) as node:
-        yield node
-
-
-def put(node: Node, name: bytes, text: bytes) -> None:
-    values = (HandleValue(1, "URL", text), HandleValue(300, "HS_SECKEY", b"s", permissions=0x0C))
-    ask = Ask(int(OpCode.CREATE_HANDLE), ValuesRequest(name, values), REQUEST_FLAGS | OpFlag.OWE)
-    assert node.registry.execute(ask, SYSTEM, node.adapters.clock.now()).result(30).code == 1
-
-
-async def reaches(node: Node, *states: MirrorState) -> None:
-    """Wait until the mirror says so, asking now."""
-    mirror = node.mirror
-    assert mirror is not None
-    async with asyncio.timeout(SETTLES_S):
-        while True:
-            mirror.hurry()
-            status = await mirror.settled()
-            if status.state in states:
-                return
-
-
-async def caught_up(node: Node, primary: Node, receiver: Receiver | None = None) -> None:
-    """The mirror settles with the primary's digest."""
-    await reaches(node, MirrorState.CAUGHT_UP)
-    receiver = receiver or Receiver()
-    assert store_digest(node.store) == store_digest(primary.store, receiver)
-    assert list(node.registry.check()) == []
 
 
 @pytest.mark.parametrize("dialect", ["idnode", "reference"])
@@ -291,17 +233,6 @@ async def test_a_primary_that_is_away(adapters: Adapters, settings: Settings) ->
         await mirror_context.__aexit__(None, None, None)
 
 
-def replace_ports(node: Node) -> ListenConfig:
-    """The same ports again."""
-    return LISTEN.model_copy(
-        update={
-            "udp_port": node.udp_addresses[0].port,
-            "tcp_port": node.tcp_addresses[0].port,
-            "http_port": node.http_addresses[0].port,
-        }
-    )
-
-
 async def test_readiness_tells_of_a_mirror_that_is_behind(adapters: Adapters, settings: Settings) -> None:
     async with mirror_node(adapters, settings("127.0.0.1:1")) as mirror:
         await reaches(mirror, MirrorState.UNREACHABLE)
@@ -353,50 +284,6 @@ async def test_a_dump_that_breaks_off_is_resumed(
             assert whole <= status.dumped_records <= whole + 50 * cut.connections
 
 
-class Cutter:
-    """A relay that cuts each connection after so many octets from the primary, later each time."""
-
-    def __init__(self, node: Node, after_octets: int) -> None:
-        self._node, self._after = node, after_octets
-        self.connections = 0
-
-    async def __aenter__(self) -> str:
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._server = await asyncio.start_server(self._accepted, "127.0.0.1", 0)
-        return "{}:{}".format(*self._server.sockets[0].getsockname()[:2])
-
-    async def __aexit__(self, *_: object) -> None:
-        self._server.close()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-
-    def _accepted(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.connections += 1
-        self._tasks.add(asyncio.ensure_future(self._carry(reader, writer)))
-
-    async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        there = self._node.tcp_addresses[0]
-        back, onward = await asyncio.open_connection(there.host, there.port)
-
-        async def forth() -> None:
-            while octets := await reader.read(65_536):
-                onward.write(octets)
-
-        task = asyncio.ensure_future(forth())
-        left = self._after
-        try:
-            while left > 0 and (octets := await back.read(min(65_536, left))):
-                left -= len(octets)
-                writer.write(octets)
-                await writer.drain()
-        finally:
-            task.cancel()
-            onward.close()
-            writer.close()
-            await asyncio.gather(task, onward.wait_closed(), writer.wait_closed(), return_exceptions=True)
-
-
 async def test_servers_of_a_mirror_site_share_the_handles(adapters: Adapters, settings: Settings) -> None:
     async with primary_node(adapters) as primary:
         for number in range(100):
@@ -445,11 +332,20 @@ async def test_a_mirror_becomes_primary(adapters: Adapters, settings: Settings, 
 
 
 async def test_the_status_is_told_to_the_operator(adapters: Adapters, settings: Settings) -> None:
-    async with primary_node(adapters) as primary, mirror_node(adapters, settings(tcp(primary))) as mirror:
+    """At /admin/replication, on loopback: what a primary sends, what a mirror takes."""
+    async with (
+        primary_node(adapters) as primary,
+        mirror_node(adapters, settings(tcp(primary))) as mirror,
+        aiohttp.ClientSession() as session,
+    ):
         await caught_up(mirror, primary)
-        assert mirror.mirror is not None
-        told = json.loads(json.dumps(mirror.mirror.status.to_json()))
-        assert (told["state"], told["reason"], told["has_caught_up"]) == ("caught up", "", True)
+        told = []
+        for node in (primary, mirror):
+            async with session.get(f"http://{node.http_addresses[0]}/admin/replication") as answer:
+                told.append(await answer.json())
+        assert (told[0]["primary"], told[0]["mirror"]) == (True, None)
+        status = told[1]["mirror"]
+        assert (status["state"], status["reason"], status["has_caught_up"]) == ("caught up", "", True)
 
 
 async def test_many_prefixes_are_asked_for_range_by_range(
@@ -472,12 +368,6 @@ async def test_many_prefixes_are_asked_for_range_by_range(
             assert len(mirror.mirror.positions.queues) > 20
 
 
-def home_and_put(node: Node, number: int) -> None:
-    home = Ask(int(OpCode.HOME_PREFIX), HandleRequest(f"0.NA/99.{number}".encode()))
-    assert node.registry.execute(home, SYSTEM, node.adapters.clock.now()).result(30).code == 1
-    put(node, f"99.{number}/a".encode(), str(number).encode())
-
-
 async def test_news_that_are_too_large_are_asked_for_in_smaller_pieces(
     adapters: Adapters, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -489,3 +379,26 @@ async def test_news_that_are_too_large_are_asked_for_in_smaller_pieces(
         await caught_up(mirror, primary)
         assert mirror.mirror is not None
         assert mirror.mirror.status.dumps == 1
+
+
+async def test_streams_are_bounded(adapters: Adapters, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who comes when all places are taken is told so, and comes again."""
+    async with primary_node(adapters) as primary:
+        monkeypatch.setattr(serving, "STREAMS_MAX", 0)
+        async with mirror_node(adapters, settings(tcp(primary))) as mirror:
+            await reaches(mirror, MirrorState.UNREACHABLE)
+            assert mirror.mirror is not None
+            assert "code 3" in mirror.mirror.status.reason
+            monkeypatch.setattr(serving, "STREAMS_MAX", 1)
+            await caught_up(mirror, primary)
+
+
+async def test_streams_do_not_travel_by_udp(adapters: Adapters) -> None:
+    listen = LISTEN.model_copy(update={"udp_admin": True})
+    async with (
+        primary_node(adapters, listen=listen) as primary,
+        Resolver(str(primary.udp_addresses[0]), adapters=adapters) as resolver,
+    ):
+        request = resolver.request(OpCode.DUMP_HANDLES, DumpRequest(2, 1, 0))
+        with pytest.raises(NoAnswer, match="streams do not travel by UDP"):
+            await resolver.ask(request, ("udp",))

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 
 from idnode.adapters import SimulatedAdapters, run_simulated
@@ -13,6 +16,10 @@ from tests.idnode.test_answer_cache import LARGE, SMALL, message, started
 
 STRANGER = peer_raw("203.0.113.9", 40_000)
 PLAIN = Header(1, expiration=99)
+
+
+def resident_octets() -> int:
+    return int(re.findall(r"VmRSS:\s+(\d+) kB", Path("/proc/self/status").read_text())[0]) * 1024
 
 
 def exchanges(requests: list[bytes], peer: bytes, *, large: bool = False, octets: int = 1 << 20) -> list[list[bytes]]:
@@ -67,19 +74,29 @@ def test_our_own_service_port_is_not_answered() -> None:
     assert exchanges([message()], peer_raw("203.0.113.9", 2641)) == [[]]
 
 
-def test_fragments_of_many_senders_cost_a_bounded_amount() -> None:
-    async def main(adapters: SimulatedAdapters) -> int:
+def test_fragments_of_many_senders_cost_a_bounded_amount(caplog: pytest.LogCaptureFixture) -> None:
+    """10^5 forged senders, each with a piece of the longest message there is."""
+
+    async def main(adapters: SimulatedAdapters) -> tuple[int, int, int]:
         node, wire = await started(adapters, 1 << 20, SMALL)
         fragment = Envelope(1, 262_144, flags=0x20, sequence=3).to_octets() + bytes(492)
-        for number in range(20_000):
-            peer = peer_raw(f"198.51.{number >> 8 & 255}.{number & 255}", 1_024 + number % 60_000)
-            wire.waiting.append((fragment[:8] + number.to_bytes(4, "big") + fragment[12:], peer))
-        wire._callback()
-        held = node._udp._reassembler.octets
+        before, held = resident_octets(), 0
+        for start in range(0, 100_000, 500):
+            for number in range(start, start + 500):
+                peer = peer_raw(f"198.51.{number >> 8 & 255}.{number & 255}", 1_024 + number % 60_000)
+                wire.waiting.append((fragment[:8] + number.to_bytes(4, "big") + fragment[12:], peer))
+            wire._callback()
+            held = max(held, node._udp._reassembler.octets)
+        grown = resident_octets() - before
+        counted = int(float(re.findall(r"\nhdl_udp_fragments_total (\S+)", node.metrics.exposition().decode())[0]))
         await node.stop()
-        return held
+        return held, grown, counted
 
-    assert run_simulated(main, seed=1) <= 8 * 1024 * 1024
+    held, grown, counted = run_simulated(main, seed=1)
+    assert held <= 8 * 1024 * 1024
+    assert grown <= 16 * 1024 * 1024
+    assert counted == 100_000
+    assert caplog.records == []
 
 
 def test_nonsense_is_survived() -> None:

@@ -11,6 +11,9 @@ import pytest
 from tests.clients.node_process import RunningNode
 from tests.idnode.cli.command_line import Ended, idnode
 
+pytestmark = pytest.mark.timeout(300)
+"""Each command is a process of its own."""
+
 
 class Shell:
     """Commands with the demo node's address and administrator."""
@@ -91,7 +94,7 @@ def test_who_may_not(shell: Shell, tmp_path: Path) -> None:
     secret.chmod(0o600)
     me = ("--admin", "300:99.900/ADMIN")
     wrong = shell.ask("create", "99.900/cli-no", "URL=x", *me, "--secret-file", secret)
-    failed(wrong, 4, r".*authentication failed \(code 403\).*check index, handle and key")
+    failed(wrong, 4, r".*authentication failed \(code 403\): the proof fits no key .*")
     assert "a wrong secret" not in wrong.err
     stranger = shell.ask("create", "99.900/cli-no", "URL=x", "--admin", "300:99.900/NOBODY", "--secret-file", secret)
     assert stranger.code == 4

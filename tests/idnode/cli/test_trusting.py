@@ -12,21 +12,19 @@ import pytest
 
 from idnode.client.administrator import Administrator
 from idnode.client.resolver import Resolver
+from idnode.resolution.bootstrap import write_bootstrap
 from idnode_protocol.json_form import value_from_json
+from idnode_protocol.value import HandleValue
+from idnode_protocol.values.site import SiteInfo
 from idnode_registry.trust.lab.defects import DEFECTS
-from tests.clients.node_process import RunningNode, started_node
-from tests.idnode.cli.command_line import environment, idnode
+from tests.idnode.cli.command_line import idnode, serving
 
 pytestmark = pytest.mark.timeout(300)
 
-LEVELS = ("--prefix", "99.900", "--prefix", "0.NA", "--prefix", "0.0")
-
-
-@pytest.fixture(scope="module")
-def tree() -> Iterator[RunningNode]:
-    """A node that holds every level: the root's handle, the authority's, the prefix."""
-    with started_node(LEVELS, env=environment()) as node:
-        yield node
+LEVELS = 'prefixes=["99.900", "0.NA", "0.0"]'
+ANYBODY = "authentication.anonymous_full_access=true"
+SECRET = "a fictional secret"
+PREFIXES = ("0.NA/0.NA", "0.NA/0.0", "0.NA/99.900")
 
 
 @pytest.fixture(scope="module")
@@ -37,41 +35,79 @@ def laboratory(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-async def populate(tree: RunningNode, forms: Sequence[dict[str, Any]]) -> None:
-    """Register what the laboratory wrote; prefix handles are there already and get their certificates beside."""
-    secret = str(tree.admin["secret"]).encode()
-    async with Resolver(str(tree.description["tcp"]), transports=("tcp",)) as resolver:
-        admin = Administrator(resolver, str(tree.admin["handle"]), int(tree.admin["index"]), secret=secret)
-        for form in forms:
-            write = admin.add if form["handle"].startswith("0.NA/") else admin.create
-            await write(form["handle"], [value_from_json(value) for value in form["values"]])
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory, laboratory: Path) -> Iterator[str]:
+    """A node that holds every level, the root's handle too, with what the laboratory wrote; anybody may write."""
+    with serving(tmp_path_factory.mktemp("tree"), settings=[LEVELS, ANYBODY]) as node:
+        address = node.address("tcp")
+        forms = [json.loads(path.read_text()) for path in (laboratory / "handles").iterdir()]
+        asyncio.run(populate(address, forms))
+        yield address
 
 
-def test_sign_and_verify_on_a_running_node(tree: RunningNode, laboratory: Path) -> None:
-    asyncio.run(populate(tree, [json.loads(path.read_text()) for path in (laboratory / "handles").iterdir()]))
-    server = ("--server", str(tree.description["tcp"]))
+async def populate(address: str, forms: Sequence[dict[str, Any]]) -> None:
+    """Register the laboratory's handles, those of prefixes with the site that serves them."""
+    async with Resolver(address, transports=("tcp",)) as resolver:
+        admin = Administrator(resolver, "99.900/ADMIN", 300, secret=SECRET.encode())
+        site = HandleValue(3, "HS_SITE", (await resolver.site()).to_octets())
+        records = {str(form["handle"]): [value_from_json(value) for value in form["values"]] for form in forms}
+        for name in PREFIXES:
+            records.setdefault(name, []).append(site)
+        records["99.900/ADMIN"] = [HandleValue(300, "HS_SECKEY", SECRET.encode(), permissions=0x0C)]
+        for name, values in records.items():
+            await admin.create(name, values, overwrite=True)
+
+
+def administrator(folder: Path) -> tuple[str | Path, ...]:
+    secret = folder / "secret"
+    secret.write_text(SECRET)
+    secret.chmod(0o600)
+    return "--admin", "300:99.900/ADMIN", "--secret-file", secret
+
+
+def test_sign_and_verify_on_a_running_node(server: str, laboratory: Path, tmp_path: Path) -> None:
     root = ("--root", laboratory / "root.pub")
+    where, who = ("--server", server), administrator(tmp_path)
     whole = json.loads((laboratory / "case.json").read_text())["cases"][0]
-    found = idnode("verify", whole["handle"], *root, *server, "--json")
+    found = idnode("verify", whole["handle"], *root, *where, "--json")
     assert (found.code, found.json[0]["verdict"]) == (0, "valid"), found
-    created = idnode("create", "99.900/own", "URL=https://example.org/", *server, "--config-dir", tree.client_config)
+    created = idnode("create", "99.900/own", "URL=https://example.org/", *where, *who)
     assert created.code == 0, created.err
-    assert idnode("verify", "99.900/own", *root, *server).code == 1
+    assert idnode("verify", "99.900/own", *root, *where).code == 1
     chain = [part for name in json.loads((laboratory / "seed.json").read_text())["chain"] for part in ("--chain", name)]
     keys = ("--signing-key", laboratory / "signer.key", "--certificate", laboratory / "signer.cert", *chain)
     for _ in range(2):  # the second replaces the first
-        signed = idnode("sign", "99.900/own", *keys, *server, "--config-dir", tree.client_config)
+        signed = idnode("sign", "99.900/own", *keys, *where, *who)
         assert (signed.code, signed.out) == (0, "signed 99.900/own: value 400\n"), signed
-    assert idnode("verify", "99.900/own", *root, *server).code == 0
-    refused = idnode("sign", "0.0/0.0", *keys, *server, "--config-dir", tree.client_config)
+    assert idnode("verify", "99.900/own", *root, *where).code == 0
+    refused = idnode("sign", "0.0/0.0", *keys, *where, *who)
     assert refused.code == 4
     assert "does not permit" in refused.err
 
 
-def test_verify_wants_a_root(tree: RunningNode) -> None:
-    without = idnode("verify", "99.900/ADMIN", "--server", str(tree.description["tcp"]))
+def test_verify_wants_a_root(server: str) -> None:
+    without = idnode("verify", "99.900/ADMIN", "--server", server)
     assert without.code == 2
     assert "--root" in without.err
+
+
+def test_verify_walks_from_the_root_with_its_keys(server: str, laboratory: Path, tmp_path: Path) -> None:
+    """A client-config folder names the root's site; its bootstrap_handles may hold the root keys too."""
+
+    async def site() -> SiteInfo:
+        async with Resolver(server, transports=("tcp",)) as resolver:
+            return await resolver.site()
+
+    records = {b"0.NA/0.NA": (HandleValue(3, "HS_SITE", asyncio.run(site()).to_octets()),)}
+    file = tmp_path / "bootstrap_handles"
+    file.write_bytes(write_bootstrap(records, 0))
+    whole = json.loads((laboratory / "case.json").read_text())["cases"][0]
+    without = idnode("verify", whole["handle"], "--config-dir", tmp_path)
+    assert (without.code, "--root" in without.err) == (2, True), without
+    key = HandleValue(300, "HS_PUBKEY", (laboratory / "root.pub").read_bytes())
+    file.write_bytes(write_bootstrap({**records, b"0.0/0.0": (key,)}, 0))
+    found = idnode("verify", whole["handle"], "--config-dir", tmp_path, "--json")
+    assert (found.code, found.json[0]["verdict"]) == (0, "valid"), found
 
 
 def test_list_of_defects() -> None:

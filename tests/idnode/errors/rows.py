@@ -238,7 +238,7 @@ ROWS: tuple[Row, ...] = (
         "an identity that is not index:handle",
         rest=rest("GET", "/api/handles/99.900/part", headers={"Authorization": "Basic eA=="}),
     ),
-    Row("the next transaction is asked for", unproved(OpCode.GET_NEXT_TXN_ID, HandleRequest())),
+    Row("a back-up is asked for", unproved(OpCode.BACKUP_SERVER, HandleRequest())),
     Row(
         "a list at a node that gives none",
         unproved(OpCode.LIST_HANDLES, HandleRequest(b"0.NA/99.900"), "shut"),

@@ -16,14 +16,17 @@ from tests.idnode.errors.desk import SECRET, Desk, open_desk
 from tests.idnode.errors.page import Outcome, table
 from tests.idnode.errors.rows import ROWS, Row
 
+pytestmark = pytest.mark.timeout(600)
+"""Some thirty commands are started, each a process of its own."""
+
 START = "<!-- generated: tests/idnode/errors -->\n\n"
 AT_ONCE = 4
 NEVER = {
     ResponseCode.REQUEST: "marks a request",
-    ResponseCode.RECURSION_COUNT_TOO_HIGH: "belongs to recursion",
-    ResponseCode.OUT_OF_DATE_SITE_INFO: "belongs to sites of several servers",
-    ResponseCode.SERVICE_REFERRAL: "belongs to referrals",
-    ResponseCode.PREFIX_REFERRAL: "belongs to referrals",
+    ResponseCode.RECURSION_COUNT_TOO_HIGH: "said by recursive nodes, to each other",
+    ResponseCode.OUT_OF_DATE_SITE_INFO: "tells a client to read the site record again",
+    ResponseCode.SERVICE_REFERRAL: "sends a client elsewhere",
+    ResponseCode.PREFIX_REFERRAL: "sends a client elsewhere",
     ResponseCode.RSA_KEY_NEEDED: "only RSA key exchange gives it, which is not offered",
 }
 """Codes no row provokes, and why."""

@@ -8,6 +8,7 @@ import gzip
 import json
 import logging
 import re
+import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -35,7 +36,7 @@ async def node(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Node]:
     """A node whose deadlines are short, so that the tests need not wait for the real ones."""
     for module, name in ((http_connections, "HEAD_S"), (http_connections, "WRITE_STALL_S"), (http_call, "BODY_S")):
         monkeypatch.setattr(module, name, 0.5)
-    monkeypatch.setattr(http_connections, "KEEP_ALIVE_S", 0.5)
+    monkeypatch.setattr(http_connections, "KEEP_ALIVE_S", 0.8)
     adapters = real_adapters()
     listen = ListenConfig(addresses=("127.0.0.1",), udp_port=0, tcp_port=0, http_port=0)
     network = NetworkConfig(tcp_connections_per_address=CONNECTIONS_MAX)
@@ -119,6 +120,36 @@ async def test_an_answer_that_nobody_reads_is_given_up(node: Node, monkeypatch: 
         await given_up.wait()
     writer.close()
     assert not reader.at_eof()
+
+
+def kernel_takes() -> int:
+    """Octets that the kernel takes from a writer whose reader, with a small buffer, reads nothing."""
+    with socket.create_server(("127.0.0.1", 0)) as server, socket.socket() as reader:
+        reader.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2_048)
+        reader.connect(server.getsockname())
+        writer, _ = server.accept()
+        with writer:
+            writer.setblocking(False)
+            return writer.send(bytes(32 << 20))
+
+
+@pytest.mark.parametrize("ending", [b"close", b"keep-alive"])
+async def test_the_little_that_is_left_of_an_unread_answer_does_not_hold_its_connection(
+    node: Node, monkeypatch: pytest.MonkeyPatch, ending: bytes
+) -> None:
+    """Less than any high-water mark notices: a connection that is closed would wait for it to be read, for ever."""
+    size = kernel_takes() + 20_000
+    monkeypatch.setattr(node.metrics, "exposition", lambda: bytes(size))
+    given_up = asyncio.Event()
+    monkeypatch.setattr(node.metrics, "shed", lambda reason: given_up.set() if reason == "http_stalled" else None)
+    address, loop = node.http_addresses[0], asyncio.get_running_loop()
+    with socket.socket() as sock:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2_048)
+        sock.setblocking(False)
+        await loop.sock_connect(sock, (address.host, address.port))
+        await loop.sock_sendall(sock, b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: %b\r\n\r\n" % ending)
+        async with asyncio.timeout(WAIT_S):
+            await given_up.wait()
 
 
 async def test_idle_connections_end(node: Node) -> None:
@@ -290,7 +321,7 @@ async def test_a_body_that_drips_is_answered_and_closed(node: Node, chunked: boo
 
 async def test_a_second_head_that_never_ends_is_cut_off(node: Node) -> None:
     answer = await say(node, b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\nGET /livez HTT")
-    assert parsed(answer) == (200, {"status": "ok"})
+    assert parsed(answer)[0] == 200
 
 
 @pytest.mark.parametrize("begin", [b"\x16", b"\x16\x03\x01\x02\x00\x01", b"\x16" * 600])

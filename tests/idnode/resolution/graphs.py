@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Final
 
 from idnode.adapters import SimulatedAdapters
@@ -104,7 +105,7 @@ class GraphServer:
             self.sent += 1
             response = self.respond(datagram)
             for part in split_message(response):
-                self._later(lambda part=part, peer=peer: self._sock.send_batch([(part, peer)]))  # type: ignore[misc]
+                self._later(partial(self._sock.send_batch, [(part, peer)]))
 
     def _later(self, action: Callable[[], object]) -> None:
         if self._delay_s:

@@ -51,6 +51,11 @@ final class Credentials {
         }
     }
 
+    /** The administrator's private key for the credential {@code rsa}, else none. */
+    PrivateKey privateKey(Command command) throws Exception {
+        return command.credential().equals("rsa") ? Util.getPrivateKeyFromBytes(Util.decrypt(keyFile, null), 0) : null;
+    }
+
     byte[] user(Command command) {
         return userName(command).getBytes(StandardCharsets.UTF_8);
     }

@@ -43,6 +43,9 @@ final class Operations {
                 resolvers.clear();
                 adapters.clear();
                 return finish(answer, true, null, "client objects dropped", 0);
+            case "primary":
+                new PrimaryCell(command).describe(answer, credentials.privateKey(command));
+                return finish(answer, true, 1, "streams written", 0);
             case "transactions":
             case "dump":
                 return mirror(command, answer);
