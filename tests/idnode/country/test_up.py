@@ -102,7 +102,7 @@ def free_range(count: int) -> int:
                         stack.enter_context(socket.socket(socket.AF_INET, kind)).bind(("127.0.0.1", port))
             except OSError:
                 continue
-        return base
+        return int(base)
     raise AssertionError("no free ports in a row")
 
 
