@@ -307,10 +307,16 @@ class Resolver:
 
         ``follow_aliases``: when the record holds an HS_ALIAS, that of the handle it names, and so on; the record then
         carries the last one's name. ``verify``: ``report`` puts the verdict on the signatures into the record,
-        ``require`` withholds what is not found valid. Raises :class:`HandleNotFound`, :class:`ValuesNotFound`,
-        :class:`Refused`, :class:`NoAnswer`, :class:`Untrusted`, :class:`RecordNotTrusted`.
+        ``require`` withholds what is not found valid; the whole record is asked for then, since a part of it cannot be
+        judged (docs/protocol.md §8.4), and ``types`` and ``indexes`` select from what was judged.
+
+        Raises :class:`HandleNotFound`, :class:`ValuesNotFound`, :class:`Refused`, :class:`NoAnswer`,
+        :class:`Untrusted`, :class:`RecordNotTrusted`.
         """
         flags = REQUEST_FLAGS | (OpFlag.AT if authoritative else 0) | (OpFlag.CT if certified else 0)
+        wanted_types, wanted_indexes = types, indexes
+        if verify != "off":
+            types, indexes = (), ()
         if follow_aliases and types:
             types = (*types, "HS_ALIAS")
         if self.resolution is not None:
@@ -321,7 +327,9 @@ class Resolver:
             record = await self._at_server(handle, types, indexes, int(flags))
             if follow_aliases:
                 record = await self._aliased(record, types, indexes, int(flags))
-        return record if verify == "off" else await self._verified(record, verify)
+        if verify == "off":
+            return record
+        return _selected(await self._verified(record, verify), wanted_types, wanted_indexes)
 
     async def _at_server(self, handle: str, types: Sequence[str], indexes: Sequence[int], flags: int) -> Record:
         if flags & OpFlag.CT:
@@ -398,3 +406,13 @@ def _record_of_outcome(outcome: Outcome, handle: str) -> Record:
         raise _error_of(outcome, handle)
     is_authoritative = outcome.is_authoritative and not outcome.is_cached
     return Record(handle, outcome.values, outcome.server, is_authoritative, outcome.age_s, outcome.is_stale)
+
+
+def _selected(record: Record, types: Sequence[str], indexes: Sequence[int]) -> Record:
+    """The values asked for out of a whole record; raises :class:`ValuesNotFound` when there are none."""
+    if not types and not indexes:
+        return record
+    values = tuple(each for each in record.values if each.index in indexes or any(map(each.has_type, types)))
+    if not values:
+        raise refused(ResponseCode.VALUES_NOT_FOUND, "", record.handle)
+    return replace(record, values=values)

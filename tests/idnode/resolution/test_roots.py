@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from idnode.adapters import SimulatedAdapters, run_simulated
+from idnode.client.errors import ValuesNotFound
 from idnode.client.resolver import Resolver
 from idnode.resolution.engine import Resolution
 from idnode.resolution.question import Question
@@ -226,6 +227,12 @@ def test_signatures_of_records_are_checked_when_asked_for() -> None:
             reported = await resolver.resolve("99.900/part-1", verify="report")
             assert reported.verdict is not None
             assert reported.verdict.reason
+            kind = reported.values[0].type
+            part = await resolver.resolve("99.900/part-1", types=[kind], verify="report")
+            assert part.verdict == reported.verdict  # of the whole record: a part of it cannot be judged
+            assert {value.type for value in part.values} == {kind}
+            with pytest.raises(ValuesNotFound):
+                await resolver.resolve("99.900/part-1", types=["NOBODYS"], verify="report")
             with pytest.raises(RecordNotTrusted):
                 await resolver.resolve("99.900/part-1", verify="require")
 
