@@ -21,10 +21,10 @@ def fill(adapters: Adapters, data: Path, population: Population) -> int:
     """
     from idnode.node import open_store  # only filling needs the node's parts; measuring a given address does not
 
-    found = sorted(data.rglob(DATA_NAME))
-    if not found:
-        raise TargetFailed(f"the node left no store in {data}")
-    store = open_store(NodeConfig(store=StoreConfig(folder=found[0].parent)), adapters)
+    folder = data / "store"  # of the demo node; the other nodes of its country have folders of their own
+    if not (folder / DATA_NAME).exists():
+        raise TargetFailed(f"the node left no store in {folder}")
+    store = open_store(NodeConfig(store=StoreConfig(folder=folder)), adapters)
     try:
         run = ((fold(record.suffix), pack(record.handle, 0, record.values)) for record in population)
         return store.load(PREFIX, run, load_appender(now=adapters.clock.now(), prefix=PREFIX, actor=b""))
