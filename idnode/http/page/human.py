@@ -43,6 +43,8 @@ class Seen:
     name: bytes
     values: tuple[HandleValue, ...]
     aliases: tuple[str, ...]
+    is_stale: bool
+    """The authority could not be reached: at least one of the answers is older than its TTL allows."""
 
 
 class NotShown(Exception):
@@ -53,7 +55,8 @@ class NotShown(Exception):
         super().__init__(text)
 
 
-async def _record(call: Call, name: bytes) -> tuple[HandleValue, ...]:
+async def _record(call: Call, name: bytes) -> tuple[tuple[HandleValue, ...], bool]:
+    """The values, and whether they are stale; raises :class:`NotShown`."""
     ask = Ask(OpCode.RESOLUTION, ResolutionRequest(name), flags_of(call))
     reply: Reply = await call.node.ask(ask, call.caller, call.source)
     if reply.octets is None:
@@ -63,17 +66,20 @@ async def _record(call: Call, name: bytes) -> tuple[HandleValue, ...]:
             status = 404
         phrase = response_text(reply.code)
         raise NotShown(status, f"{phrase}: {text}" if text else phrase)
-    return ResolutionResponse.decode(Reader(reply.octets)).values
+    is_stale = reply.freshness is not None and reply.freshness.is_stale
+    return ResolutionResponse.decode(Reader(reply.octets)).values, is_stale
 
 
 async def _look(call: Call, name: bytes) -> Seen:
     """The record, through at most 8 aliases."""
     aliases: list[bytes] = []
+    any_stale = False
     while True:
-        values = await _record(call, name)
+        values, is_stale = await _record(call, name)
+        any_stale |= is_stale
         alias = None if call.flag("ignore_aliases") else alias_of(values)
         if alias is None:
-            return Seen(name, values, tuple(map(to_text, aliases)))
+            return Seen(name, values, tuple(map(to_text, aliases)), any_stale)
         if alias in (*aliases, name) or len(aliases) >= ALIAS_DEPTH_MAX:
             raise NotShown(502, "the aliases of this identifier lead in a circle or too far")
         aliases.append(name)
@@ -131,5 +137,5 @@ async def human(call: Call) -> web.Response:
         return web.Response(status=302, headers={**CORS, "Location": target})
     if not reads_html:
         return _to_json(call)
-    page = record_page(language, to_text(seen.name), values, aliases=seen.aliases, is_stale=False)
+    page = record_page(language, to_text(seen.name), values, aliases=seen.aliases, is_stale=seen.is_stale)
     return _page(200, page)

@@ -208,7 +208,12 @@ async def test_rest_on_a_recursive_node() -> None:
         for form in ("text", "mermaid"):
             async with session.get(f"{url}/api/explain/99.900/part-2?format={form}") as response:
                 assert "99.900/part-2" in await response.text()
+        page, people = f"{url}/99.900/now?noredirect", {"Accept": "text/html"}
+        async with session.get(page, headers=people) as response:
+            assert (response.status, "older answer" in await response.text()) == (200, False)
         await tree.secondary.stop()
+        async with session.get(page, headers=people) as response:
+            assert (response.status, "older answer" in await response.text()) == (200, True)
         async with session.get(f"{url}/api/handles/99.900/now") as response:
             body = await response.json()
             assert (response.status, body["stale"]) == (200, True)
