@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from tests.campaigns.results import Result
+
 CAMPAIGN = os.environ.get("IDNODE_CAMPAIGN", "test")
 """``test`` (minutes), ``fuzz`` or ``prove`` (hours): the same code, more of it. Set by the Makefile."""
 SEED = int(os.environ.setdefault("IDNODE_SEED", str(secrets.randbelow(2**32))))
@@ -44,3 +46,9 @@ def campaign() -> str:
 def repository() -> Path:
     """The root of the checkout."""
     return Path(__file__).parent.parent
+
+
+@pytest.fixture
+def result(campaign: str, seed: int) -> Result:
+    """Where a run's figures go: to docs/results under ``make prove``. Its time counts from the test's begin."""
+    return Result.of(campaign, seed)

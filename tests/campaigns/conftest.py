@@ -9,8 +9,6 @@ from types import ModuleType
 
 import pytest
 
-from tests.campaigns.results import RESULTS, Result
-
 HERE = Path(__file__).parent
 
 
@@ -37,9 +35,3 @@ def powercut() -> ModuleType:
 def oracle() -> ModuleType:
     """tests/campaigns/oracle.py"""
     return load(HERE / "oracle.py")
-
-
-@pytest.fixture(scope="module")
-def result(campaign: str, seed: int) -> Result:
-    """Where a run's figures go: to docs/results under ``make prove``. Its time counts from the first use."""
-    return Result(RESULTS if campaign == "prove" else None, seed)

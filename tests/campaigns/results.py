@@ -22,6 +22,11 @@ class Result:
     seed: int
     started: float = field(default_factory=time.monotonic)
 
+    @classmethod
+    def of(cls, campaign: str, seed: int) -> Result:
+        """Of a run that begins now: kept under ``make prove`` only."""
+        return cls(RESULTS if campaign == "prove" else None, seed)
+
     def write(self, name: str, **counts: object) -> Path | None:
         """``<date>-<name>.json``; a second run of the same day replaces the first."""
         if self.folder is None:

@@ -8,7 +8,6 @@ inputs were rejected: were one reason above 40 %, the mutations would all die in
 
 from __future__ import annotations
 
-import os
 import random
 import time
 from collections import Counter
@@ -32,8 +31,9 @@ from tests.campaigns.hostile import (
     reason,
     through_json,
 )
+from tests.campaigns.results import Result
 
-INPUTS = {"test": 200_000, "prove": 1_000_000, "fuzz": 10_000_000}
+INPUTS = {"test": 200_000, "prove": 10_000_000, "fuzz": 10_000_000}
 HANG_S = 0.05
 REASON_SHARE_MAX = 0.40
 
@@ -56,11 +56,12 @@ def run(count: int, seed: int, decode: Callable[[bytes], str]) -> tuple[Counter[
 
 @pytest.mark.fuzz
 @pytest.mark.timeout(0)
-def test_hostile_octets_are_rejected_cleanly(seed: int) -> None:
-    count = INPUTS[os.environ.get("IDNODE_CAMPAIGN", "test")]
+def test_hostile_octets_are_rejected_cleanly(seed: int, campaign: str, result: Result) -> None:
+    count = INPUTS[campaign]
     outcomes, slowest = run(count, seed, digest_everything)
     for name, number in outcomes.most_common(25):
         print(f"{number / count:7.2%}  {name}")
+    result.write("fuzz-octets", inputs=count, slowest_s=slowest, outcomes=dict(outcomes.most_common()))
     rejected = sum(number for name, number in outcomes.items() if "accepted" not in name)
     assert slowest < HANG_S
     assert max(n for name, n in outcomes.items() if "accepted" not in name) <= REASON_SHARE_MAX * rejected

@@ -22,6 +22,7 @@ from idnode.adapters import real_adapters
 from idnode.client.administrator import Administrator
 from idnode.client.resolver import Resolver
 from idnode_protocol.value import HandleValue
+from tests.campaigns.results import Result
 
 CHILD: Final = Path(__file__).parent / "mirror_process.py"
 KILLS: Final = {"test": 20, "fuzz": 50, "prove": 200}
@@ -121,8 +122,10 @@ async def converged(mirror: Process, primary: Process, word: str = "digest") -> 
                 return found, clock() - start
 
 
-async def lives(folder: Path, section: Callable[[dict[str, Any]], dict[str, Any]], kills: int, seed: int) -> str:
-    """All lives of a mirror; a line of figures."""
+async def lives(
+    folder: Path, section: Callable[[dict[str, Any]], dict[str, Any]], kills: int, seed: int
+) -> dict[str, object]:
+    """All lives of a mirror; its figures."""
     dice = random.Random(seed)
     primary, started = await _started(folder / "primary", None)
     writers = Writers(str(started["tcp"]), dice)
@@ -153,10 +156,15 @@ async def lives(folder: Path, section: Callable[[dict[str, Any]], dict[str, Any]
         await _all_killed(primary, mirror)
     assert [one for one in ended if not isinstance(one, asyncio.CancelledError)] == [], "a writer failed"
     assert between >= kills, "too few writes under the kills to prove anything"
-    return (
-        f"{kills} kills, {writers.written} writes ({between} while a mirror lived), {found['records']} records, "
-        f"{entries} entries and {dumps} dumps taken after restarts, slowest to converge {slowest:.2f} s"
-    )
+    return {
+        "kills": kills,
+        "writes": writers.written,
+        "writes_while_a_mirror_lived": between,
+        "records": found["records"],
+        "entries_taken_after_restarts": entries,
+        "dumps_taken_after_restarts": dumps,
+        "slowest_to_converge_s": round(slowest, 2),
+    }
 
 
 async def _started(folder: Path, mirror: dict[str, Any] | None) -> tuple[Process, dict[str, Any]]:
@@ -179,7 +187,9 @@ async def _all_killed(*processes: Process | None) -> None:
 @pytest.mark.serial
 @pytest.mark.timeout(3_600)
 @pytest.mark.parametrize("dialect", ["idnode", "reference"])
-async def test_a_killed_mirror_converges(tmp_path: Path, seed: int, campaign: str, dialect: str) -> None:
+async def test_a_killed_mirror_converges(
+    tmp_path: Path, seed: int, campaign: str, dialect: str, result: Result
+) -> None:
     secret = tmp_path / "secret"
     secret.write_bytes(SECRET)
 
@@ -194,4 +204,6 @@ async def test_a_killed_mirror_converges(tmp_path: Path, seed: int, campaign: st
         }
 
     kills = KILLS[campaign] if dialect == "idnode" else KILLS[campaign] // 4
-    print(f"{dialect}: {await lives(tmp_path, section, kills, seed)}, seed {seed}")
+    figures = await lives(tmp_path, section, kills, seed)
+    print(f"{dialect}: {figures}, seed {seed}")
+    result.write(f"mirror-kills-{dialect}", **figures)

@@ -19,10 +19,10 @@ pytestmark = [pytest.mark.serial, pytest.mark.timeout(60 + 60 * CYCLES)]
 
 @pytest.fixture(scope="module")
 def cuts(
-    powercut: ModuleType, tmp_path_factory: pytest.TempPathFactory, seed: int, result: Result
+    powercut: ModuleType, tmp_path_factory: pytest.TempPathFactory, seed: int, campaign: str
 ) -> dict[bool, list[Any]]:
     """The cycles with fsync (True) and without (False), each on a machine of its own, side by side."""
-    folder = tmp_path_factory.mktemp("powercut")
+    folder, result = tmp_path_factory.mktemp("powercut"), Result.of(campaign, seed)
 
     def run(fsync: bool) -> list[Any]:
         machine = powercut.PowerCut(folder / str(fsync), fsync=fsync, random=Random(seed * 2 + fsync))

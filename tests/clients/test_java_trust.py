@@ -18,6 +18,7 @@ from idnode_registry.trust.lab.defects import DEFECTS
 from idnode_registry.trust.lab.drafts import Sample
 from idnode_registry.trust.lab.vectors import judge_sample, samples_to_json
 from idnode_registry.trust.scopes import covers
+from tests.campaigns.results import Result
 from tests.clients.java_trust import ask_java
 from tests.registry.trust.test_trust_lab import check, pair_of
 from tests.registry.trust.trust_world import AUTHORITY, HANDLE, PREFIX, ROOT, UNDER_PREFIX, VALUES, key, small_world
@@ -37,7 +38,9 @@ def command_of(sample: Sample) -> dict[str, Any]:
     return {"op": "verify", **cases[0]}
 
 
-def test_the_reference_agrees_about_every_case(java_class_path: str, tmp_path: Path, seed: int, campaign: str) -> None:
+def test_the_reference_agrees_about_every_case(
+    java_class_path: str, tmp_path: Path, seed: int, campaign: str, result: Result
+) -> None:
     """Its verdict is ours, but for the defects that say why it differs; those must really differ."""
     now = time.time()
     samples = []
@@ -54,7 +57,9 @@ def test_the_reference_agrees_about_every_case(java_class_path: str, tmp_path: P
         if bool(sample.expected.reference_differs) is (answer.get("valid") is verdict.is_valid):
             wrong.append(f"{sample.name}: ours {verdict.reason}; the reference {answer}")
         differing[sample.name] += answer.get("valid") is not verdict.is_valid
-    print(f"{len(samples)} cases; the reference differs on", {name: n for name, n in differing.items() if n})
+    differs = {name: n for name, n in differing.items() if n}
+    result.write("java-trust-verdicts", cases=len(samples), reference_differs=differs, wrong=wrong[:20])
+    print(f"{len(samples)} cases; the reference differs on", differs)
     assert wrong == []
 
 

@@ -21,6 +21,7 @@ from idnode_registry.errors import REFUSALS, FeedRefused
 from idnode_registry.journal import encode, parse
 from idnode_registry.merkle import Frontier, leaf_hash
 from idnode_registry.replication.manifest import FeedManifest
+from tests.campaigns.results import Result
 from tests.registry.replicas import ENTRIES, KEY, Mirror, mirror_of, primary, put, scribble, signature
 
 RUNS: Final = {"test": 100, "fuzz": 1_000, "prove": 10_000}
@@ -241,7 +242,7 @@ ATTACKS: Final[dict[str, tuple[Attack, ...]]] = {
 
 @pytest.mark.timeout(3_600)
 @pytest.mark.parametrize("family", ATTACKS)
-def test_attacks_are_refused(family: str, seed: int, campaign: str) -> None:
+def test_attacks_are_refused(family: str, seed: int, campaign: str, result: Result) -> None:
     """Every attack is refused with a reason, changes nothing, and the truth is taken afterwards."""
     dice = random.Random(f"{family}{seed}")
     done, reasons = 0, set[str]()
@@ -260,6 +261,7 @@ def test_attacks_are_refused(family: str, seed: int, campaign: str) -> None:
         scene.mirror.tamper = iter
         scene.mirror.follow()
         assert scene.mirror.digest() == scene.mirror.wanted_digest()
+    result.write(f"mirror-attacks-{family.replace(' ', '-')}", attacks=done, accepted=0, reasons=sorted(reasons))
     print(f"{family}: {done} attacks, 0 accepted; {', '.join(sorted(reasons))}")
 
 

@@ -13,6 +13,7 @@ from idnode.resolution.engine import Resolution
 from idnode.resolution.explain import Step, Trace
 from idnode.resolution.question import Failure, Outcome, Question
 from idnode_protocol.codes import ResponseCode
+from tests.campaigns.results import Result
 from tests.idnode.resolution.graphs import Answer, Graph, Oracle, TooManyPaths, draw_graph, serve
 
 GRAPHS = {"test": 200, "fuzz": 1_000, "prove": 10_000}
@@ -85,7 +86,7 @@ def run_graph(seed: str, tally: Tally) -> list[str]:
 
 
 def test_every_walk_ends_inside_its_budget_and_is_right(
-    seed: int, campaign: str, capsys: pytest.CaptureFixture[str]
+    seed: int, campaign: str, capsys: pytest.CaptureFixture[str], result: Result
 ) -> None:
     tally = Tally()
     wrong: list[str] = []
@@ -97,6 +98,15 @@ def test_every_walk_ends_inside_its_budget_and_is_right(
             print(f"  {count:6} {what}")
         found = tally.outcomes["SUCCESS"]
         print(f"  {tally.far} found behind three referrals or more; at most {max(tally.packets)} packets upstream")
+    result.write(
+        "delegation-graphs",
+        graphs=GRAPHS[campaign],
+        questions=tally.questions,
+        outcomes=dict(tally.outcomes.most_common()),
+        through_three_referrals=tally.far,
+        packets=dict(sorted(tally.packets.items())),
+        wrong=wrong[:20],
+    )
     assert wrong == []
     assert tally.far >= 0.10 * tally.questions, f"{tally.far} of {tally.questions}, {found} found"
 

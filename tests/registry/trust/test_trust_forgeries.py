@@ -27,6 +27,7 @@ from idnode_registry.trust.keys import (
     key_from_json,
     verify_jws,
 )
+from tests.campaigns.results import Result
 from tests.registry.trust.forgeries import (
     FORGERIES,
     P256_ORDER,
@@ -85,7 +86,7 @@ def test_the_honest_ones_are_accepted(honest: list[Honest]) -> None:
 
 @pytest.mark.fuzz
 @pytest.mark.timeout(600)
-def test_no_forgery_is_accepted(honest: list[Honest], seed: int, campaign: str) -> None:
+def test_no_forgery_is_accepted(honest: list[Honest], seed: int, campaign: str, result: Result) -> None:
     rng, world = Random(seed), small_world()[0]
     publics = [key_from_json(each.key.public_json, RULES) for each in honest]
     cheap, signing = list(FORGERIES.values()), list(SIGNING_FORGERIES.values())
@@ -102,6 +103,7 @@ def test_no_forgery_is_accepted(honest: list[Honest], seed: int, campaign: str) 
             assert not verdict.is_valid, verdict.lines()
             tried["as a record"] += 1
     print(f"{NUMBER[campaign]} forgeries, none accepted:", dict(sorted(tried.items())))
+    result.write("forged-signatures", forgeries=NUMBER[campaign], accepted=0, kinds=dict(sorted(tried.items())))
     assert len(tried) == 3 * (len(cheap) + len(signing)) + 1
 
 
