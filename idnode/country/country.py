@@ -357,7 +357,7 @@ class Country:
     def _roots(self) -> Roots:
         """Where a recursive node's walk begins."""
         sites = tuple(site for _, site in self.root.node.sites)
-        return Roots(sites, updated_at=self.adapters.clock.now())
+        return Roots(sites, updated_at=self.adapters.clock.now(), keys=(self.root.node.signer.public_key_octets,))
 
     def _ports(self, spec: NodeSpec, number: int) -> Ports:
         """What was asked for; 0 = any."""
