@@ -12,28 +12,14 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from enum import Enum
-from functools import partial
-from typing import Protocol, TypeVar
 
 from idnode_protocol.value import HandleValue
 from idnode_registry.trust.judge import Trust, judge_record
 from idnode_registry.trust.keys import DEFAULT_RULES, KeyRules, key_from_octets
 from idnode_registry.trust.verdicts import Outcome, RecordVerdict
-from idnode_registry.trust.work import Answer, Asking, Budget, Need, Unreachable
+from idnode_registry.trust.work import Answer, Budget, Unreachable
 
 Fetch = Callable[[bytes], Awaitable[Sequence[HandleValue] | None]]
-T = TypeVar("T")
-
-
-class Perform(Protocol):
-    """``await perform(piece)`` gives what ``piece()`` gives: who does the arithmetic, and when."""
-
-    async def __call__(self, piece: Callable[[], T], /) -> T: ...
-
-
-async def at_once(piece: Callable[[], T], /) -> T:
-    """In the caller's turn."""
-    return piece()
 
 
 class FetchFailed(Exception):
@@ -70,25 +56,13 @@ async def verify_record(
     trust: Trust,
     now: float,
     budget: Budget | None = None,
-    perform: Perform = at_once,
 ) -> RecordVerdict:
-    """The verdict on a whole record. ``budget`` is shared by the records of one resolution.
-
-    ``perform`` is given the work between two fetches, a piece at a time; what it raises passes through.
-    """
+    """The verdict on a whole record. ``budget`` is shared by the records of one resolution."""
     asking = judge_record(handle, values, trust, now, budget)
-    answer: Answer = None
-    while True:
-        found = await perform(partial(_advance, asking, answer))
-        if isinstance(found, RecordVerdict):
-            return found
-        answer = await _answer(fetch, found.handle)
-
-
-def _advance(asking: Asking[RecordVerdict], answer: Answer) -> Need | RecordVerdict:
-    """What is needed next, or the verdict."""
     try:
-        return asking.send(answer)
+        need = next(asking)
+        while True:
+            need = asking.send(await _answer(fetch, need.handle))
     except StopIteration as done:
         verdict: RecordVerdict = done.value
         return verdict

@@ -14,26 +14,27 @@ to certificates (:class:`idnode.resolution.budget.Budget`), and the signature ch
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
-from typing import Final, TypeVar
+from functools import partial
+from typing import Final
 
 from idnode.resolution.budget import Budget as Packets
 from idnode.resolution.engine import Resolution
 from idnode.resolution.explain import Explanation, Fact, Step, Trace
 from idnode.resolution.question import Outcome, Question
 from idnode.trust.turns import TooBusy, Turns
-from idnode.trust.verification import FetchFailed, Mode, verify_record
+from idnode.trust.verification import Mode
 from idnode_protocol.codes import REQUEST_FLAGS, ResponseCode, response_text
 from idnode_protocol.handle import to_text, with_slash
-from idnode_protocol.value import HandleValue
 from idnode_registry.format import select
-from idnode_registry.trust.judge import Trust
+from idnode_registry.trust.judge import Trust, judge_record
 from idnode_registry.trust.verdicts import Outcome as Standing
 from idnode_registry.trust.verdicts import RecordVerdict
+from idnode_registry.trust.work import Answer, Need, Unreachable
 from idnode_registry.trust.work import Budget as Checks
 
-T = TypeVar("T")
+_Judging = Generator[Need, Outcome | None, RecordVerdict]
 
 VERDICT_S: Final = 60.0
 """How long a verdict on the same octets stands: so long a withdrawn certificate may go unnoticed."""
@@ -167,25 +168,17 @@ class Verifier:
     async def _made(self, account: _Account, question: Question, record: Outcome) -> RecordVerdict:
         """A verdict made anew; it is remembered, unless only the client's share was used up."""
         name = with_slash(question.name)
-
-        async def perform(piece: Callable[[], T], /) -> T:
-            return await self._turns.work(account.client, piece)
-
-        async def fetch(handle: bytes) -> Sequence[HandleValue] | None:
-            asked = Question(handle, flags=REQUEST_FLAGS)
-            found = await self._ask(account, asked)
-            if found.code == ResponseCode.HANDLE_NOT_FOUND:
-                return None
-            if not found.is_success:
-                raise FetchFailed(found.text or str(found.failure or response_text(found.code)))
-            return await perform(lambda: found.values)
-
+        asking = self._judging(name, record, account)
+        answer: Outcome | None = None
         try:
             async with self._clock.timeout(min(VERIFY_S_MAX, account.packets.seconds_left)):
-                values = await perform(lambda: record.values)
-                verdict = await verify_record(
-                    name, values, fetch, self._trust, self._clock.now(), account.checks, perform
-                )
+                while True:
+                    piece = partial(self._advance, asking, answer, at_hand=account.trace is None)
+                    found = await self._turns.work(account.client, piece)
+                    if isinstance(found, RecordVerdict):
+                        verdict = found
+                        break
+                    answer = await self._ask(account, _certificates_at(found.handle))
         except TooBusy as busy:
             verdict = unchecked(name, str(busy))
             self._tell(verdict)
@@ -195,6 +188,32 @@ class Verifier:
         self._remember(question, record, verdict)
         self._tell(verdict)
         return verdict
+
+    def _judging(self, name: bytes, record: Outcome, account: _Account) -> _Judging:
+        """:func:`judge_record` from undecoded outcomes: decoding is part of the work."""
+        asking = judge_record(name, record.values, self._trust, self._clock.now(), account.checks)
+        answer: Answer = None
+        while True:
+            try:
+                need = asking.send(answer)
+            except StopIteration as done:
+                verdict: RecordVerdict = done.value
+                return verdict
+            found = yield need
+            assert found is not None
+            answer = _answer_of(found)
+
+    def _advance(self, asking: _Judging, answer: Outcome | None, *, at_hand: bool) -> Need | RecordVerdict:
+        """The verdict, or what has to be asked for; ``at_hand``: not what is remembered. For a worker."""
+        try:
+            while True:
+                need = next(asking) if answer is None else asking.send(answer)
+                answer = self._resolution.cache.find(_certificates_at(need.handle).key) if at_hand else None
+                if answer is None:
+                    return need
+        except StopIteration as done:
+            verdict: RecordVerdict = done.value
+            return verdict
 
     def _known(self, question: Question, record: Outcome) -> _Remembered | None:
         key = question.key.name, record.value_list
@@ -255,6 +274,20 @@ class Verifier:
                     facts["reason"] = link.reason
                 told.steps.append(Step("link", link.where, told.started_s, facts=facts))
         return verdict
+
+
+def _certificates_at(handle: bytes) -> Question:
+    """All public values of a handle that a chain leads through."""
+    return Question(handle, flags=REQUEST_FLAGS)
+
+
+def _answer_of(outcome: Outcome) -> Answer:
+    """What is known of a handle that a chain leads through, as :func:`judge_record` wants it."""
+    if outcome.is_success:
+        return outcome.values
+    if outcome.code == ResponseCode.HANDLE_NOT_FOUND:
+        return None
+    return Unreachable(outcome.text or str(outcome.failure or response_text(outcome.code)))
 
 
 def _is_selected(outcome: Outcome, record: Outcome, question: Question) -> bool:

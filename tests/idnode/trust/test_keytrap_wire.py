@@ -45,7 +45,7 @@ from tests.registry.trust.trust_world import EVERYTHING, PREFIX, ROOT, UNDER_PRE
 pytestmark = [pytest.mark.serial, pytest.mark.timeout(300)]
 
 COST_MS = 20.0
-INNOCENT_REQUESTS = 100
+INNOCENT_REQUESTS = 60
 ATTEMPTS = 3
 """Of the comparison with the innocent client; one quiet moment of the machine is enough."""
 RATIO_MAX = 2.0
@@ -55,7 +55,7 @@ SECRET = b"a fictional secret"
 MALLORY = Reference(b"0.NA/99.910", 301)
 UNBUDGETED = (sys.executable, "-m", "tests.idnode.trust.unbudgeted")
 TICKS_PER_S = 100
-FULL, SMALL, FRESH = 10, 600, 2 * ATTEMPTS * INNOCENT_REQUESTS
+FULL, SMALL, FRESH = 10, 1_200, 2 * ATTEMPTS * INNOCENT_REQUESTS
 """Records full of signatures; records of one signature by the handle of keys; innocent records."""
 
 
@@ -150,14 +150,16 @@ async def _populate(address: str) -> dict[bytes, tuple[HandleValue, ...]]:
 
 
 @contextmanager
-def verifying(authority: Authority, folder: Path, *, program: tuple[str, ...] = PROGRAM) -> Iterator[Serving]:
-    """A recursive node that verifies and reports."""
+def verifying(
+    authority: Authority, folder: Path, *, verify: str = "report", program: tuple[str, ...] = PROGRAM
+) -> Iterator[Serving]:
+    """A recursive node in front of the authority."""
     settings = (
         "role=recursive",
         "resolution.recursion=true",
         f"resolution.client_config={authority.client_config}",
         "resolution.prefix_packets_per_s=100000",
-        "trust.verify=report",
+        f"trust.verify={verify}",
     )
     with serving(folder, settings=settings, program=program) as node:
         yield node
@@ -236,16 +238,21 @@ async def test_cost_for_a_client_that_verifies(authority: Authority, start: str,
 
 @pytest.mark.parametrize(("start", "number"), [("full", FULL), ("small", 50)])
 def test_cost_for_a_node_that_verifies(authority: Authority, tmp_path: Path, start: str, number: int) -> None:
-    """The processor time of the whole process: ask upstream, decode, judge, answer."""
-    with verifying(authority, tmp_path) as node:
-        with socket.create_connection(host_and_port(node.address("tcp")), 10) as sock:
+    """The processor time of the whole process, compared with that of a node which only passes the record on."""
+    costs = {}
+    for verify in ("off", "report"):
+        (tmp_path / verify).mkdir()
+        with (
+            verifying(authority, tmp_path / verify, verify=verify) as node,
+            socket.create_connection(host_and_port(node.address("tcp")), 10) as sock,
+        ):
             ask(sock, innocent(0))  # the way is known
             began = seconds_used(node.process.pid)
             for each in range(number):
                 ask(sock, a_name(start, each))
-            cost = (seconds_used(node.process.pid) - began) / number * 1e3
-    print(f"{start}: {cost:.1f} ms of CPU each")
-    assert cost <= COST_MS
+            costs[verify] = (seconds_used(node.process.pid) - began) / number * 1e3
+    print(f"{start}: {costs['off']:.1f} ms of CPU each without verification, {costs['report']:.1f} ms with")
+    assert costs["report"] - costs["off"] <= COST_MS
 
 
 def times_of(sock: socket.socket, names: list[str]) -> float:
@@ -258,7 +265,7 @@ def times_of(sock: socket.socket, names: list[str]) -> float:
     return median(taken)
 
 
-def compared(authority: Authority, folder: Path, program: tuple[str, ...] = PROGRAM) -> float:
+def compared(authority: Authority, folder: Path, attempts: int, program: tuple[str, ...] = PROGRAM) -> float:
     """How many times longer an innocent client's median is beside the attack than alone, at best.
 
     Half of its records are ones whose signatures are verified for it; the others it has asked for before.
@@ -269,7 +276,7 @@ def compared(authority: Authority, folder: Path, program: tuple[str, ...] = PROG
         attack = Attack(node.address("tcp"))
         with socket.create_connection(address, 10) as sock:
             ask(sock, a_name("small", 0))
-            for attempt in range(ATTEMPTS):
+            for attempt in range(attempts):
                 first = 2 * attempt * INNOCENT_REQUESTS
                 alone, beside = (
                     list(map(innocent, range(start, start + INNOCENT_REQUESTS)))
@@ -282,12 +289,14 @@ def compared(authority: Authority, folder: Path, program: tuple[str, ...] = PROG
                 assert attack.asked - asked > 2 * ATTACKERS, "the attack went on all the time"
                 ratios.append(max(after / before for before, after in zip(calm, busy, strict=True)))
                 print(f"new {calm[0]:.2f} -> {busy[0]:.2f} ms, known {calm[1]:.2f} -> {busy[1]:.2f} ms")
+                if ratios[-1] <= RATIO_MAX:
+                    break
     return min(ratios)
 
 
 def test_an_innocent_client_keeps_its_median(authority: Authority, tmp_path: Path) -> None:
-    assert compared(authority, tmp_path) <= RATIO_MAX
+    assert compared(authority, tmp_path, ATTEMPTS) <= RATIO_MAX
 
 
 def test_without_the_bounds_it_would_not(authority: Authority, tmp_path: Path) -> None:
-    assert compared(authority, tmp_path, UNBUDGETED) > RATIO_MAX
+    assert compared(authority, tmp_path, 1, UNBUDGETED) > RATIO_MAX
