@@ -13,6 +13,7 @@ to certificates (:class:`idnode.resolution.budget.Budget`), and the signature ch
 
 from __future__ import annotations
 
+import asyncio
 from collections import OrderedDict
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
@@ -102,6 +103,7 @@ class Verifier:
         self._clock = resolution.adapters.clock
         self._remembered: OrderedDict[tuple[bytes, bytes], _Remembered] = OrderedDict()
         self._octets = 0
+        self._making: dict[tuple[bytes, bytes], asyncio.Task[RecordVerdict]] = {}
 
     def withholds(self, verdict: RecordVerdict | None) -> bool:
         """Whether a record with this verdict is not passed on: whatever is not valid, where that is required."""
@@ -163,7 +165,15 @@ class Verifier:
 
     async def _verdict(self, account: _Account, question: Question, record: Outcome) -> RecordVerdict:
         known = self._known(question, record)
-        return await self._made(account, question, record) if known is None else known.verdict
+        if known is not None:
+            return known.verdict
+        key = question.key.name, record.value_list
+        making = self._making.get(key)
+        if making is None:  # whoever asks for the same in the meantime, an impatient client too, waits with it
+            making = asyncio.get_running_loop().create_task(self._made(account, question, record))
+            self._making[key] = making
+            making.add_done_callback(lambda _: self._making.pop(key, None))
+        return await asyncio.shield(making)
 
     async def _made(self, account: _Account, question: Question, record: Outcome) -> RecordVerdict:
         """A verdict made anew; it is remembered, unless only the client's share was used up."""

@@ -116,7 +116,7 @@ class Authority:
 def authority(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Authority]:
     prefixes = 'prefixes=["99.900", "99.910", "0.NA", "0.0"]'
     folder = tmp_path_factory.mktemp("authority")
-    settings = [prefixes, "authentication.anonymous_full_access=true", "store.fsync=false"]
+    settings = [prefixes, "authentication.anonymous_full_access=true", "store.fsync=false", "listen.udp_port=none"]
     with serving(folder, settings=settings) as node:
         address = node.address("tcp")
         records = asyncio.run(_populate(address))
