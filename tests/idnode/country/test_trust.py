@@ -1,0 +1,81 @@
+"""A country that signs: what every holder registers verifies at the recursive node, whoever joins and moves."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from idnode.adapters import SimulatedAdapters, run_simulated
+from idnode.client.errors import NoAnswer
+from idnode.country.country import Country
+from idnode.country.nodes import Habits
+from idnode.country.shipped import shipped_topology
+from idnode.country.topology import NodeSpec, Trusting
+from idnode_protocol.value import HandleValue
+from tests.idnode.country.test_tree import URL
+
+HOLDERS = {"99": "top", "99.900": "demo", "99.900.1001": "enterprise"}
+
+
+def signing(adapters: SimulatedAdapters, trust: Trusting | None = "require", of_topology: Trusting = "off") -> Country:
+    topology = shipped_topology("minimal").model_copy(update={"trust": of_topology})
+    return Country.start(topology, adapters=adapters, habits=Habits(("127.0.0.1",), has_http=False, trust=trust))
+
+
+@pytest.mark.parametrize(("trust", "of_topology"), [("require", "off"), (None, "require")])
+def test_everything_a_country_holds_is_passed_on(trust: Trusting | None, of_topology: Trusting, seed: int) -> None:
+    """The delegation records and the certificates themselves too: a client behind the node can verify as well."""
+
+    async def main(adapters: SimulatedAdapters) -> None:
+        async with signing(adapters, trust, of_topology) as country:
+            for prefix, holder in HOLDERS.items():
+                await country.register(f"{prefix}/part", [URL])
+                for name in (f"{prefix}/part", f"0.NA/{prefix}", f"0.ADMIN/SIGNER.{holder}", f"{prefix}/ADMIN"):
+                    assert (await country.resolve(name)).values, name
+            assert (await country.resolve("0.0/0.0")).data("HS_CERT")
+
+    run_simulated(main, seed=seed)
+
+
+def test_what_no_holder_signed_is_withheld(seed: int) -> None:
+    async def main(adapters: SimulatedAdapters) -> None:
+        async with signing(adapters) as country:
+            registry = country.demo.node.registry
+            sealer, registry.sealer = registry.sealer, None
+            await country.register("99.900/unsigned", [URL])
+            registry.sealer = sealer
+            with pytest.raises(NoAnswer, match="withheld, its signatures are not signed"):
+                await country.resolve("99.900/unsigned")
+            async with country.administrator("99.900") as admin:
+                await admin.add("99.900/unsigned", [HandleValue(2, "DESC", b"changed, and so signed")])
+            await adapters.clock.sleep(86_400)
+            assert len((await country.resolve("99.900/unsigned")).values) == 4
+
+    run_simulated(main, seed=seed)
+
+
+def test_signatures_outlive_a_move_and_who_joins_signs(seed: int) -> None:
+    async def main(adapters: SimulatedAdapters) -> None:
+        async with signing(adapters) as country:
+            await country.register("99.900.1001/before", [URL])
+            await country.join(NodeSpec(name="new", role="enterprise", prefixes=("99.900.1002",)))
+            await country.register("99.900.1002/part", [URL])
+            assert (await country.resolve("99.900.1002/part")).values
+            await country.move("99.900.1001", "new", linger_s=1)
+            await country.register("99.900.1001/after", [URL])
+            for name in ("before", "after"):
+                assert (await country.resolve(f"99.900.1001/{name}")).values
+
+    run_simulated(main, seed=seed)
+
+
+async def test_a_restart_keeps_the_certificates(tmp_path: Path) -> None:
+    kept: list[bytes | None] = []
+    for _ in range(2):
+        async with Country.start("minimal", data=tmp_path, habits=Habits(("127.0.0.1",), trust="require")) as country:
+            if not kept:
+                await country.register("99.900/part", [URL])
+            assert (await country.resolve("99.900/part")).values
+            kept.append((await country.resolve("0.ADMIN/SIGNER.demo")).data("HS_CERT"))
+    assert kept[0] == kept[1]
