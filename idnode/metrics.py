@@ -34,7 +34,9 @@ class Metrics:
             for result in ("hits", "misses", "dropped")
         }
         self._verdicts = self._counter("hdl_verdicts", "Verdicts on the signatures of records.", ("verdict",))
-        self._withheld = self._counter("hdl_withheld", "Answers withheld because their record is not valid.", ())
+        self._withheld = self._counter(
+            "hdl_withheld", "Answers withheld, their record not being valid; without repeated ones.", ()
+        )
         self.seconds = Histogram(
             "hdl_request_seconds",
             "Time from a whole request to its reply, general path.",

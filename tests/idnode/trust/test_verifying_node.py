@@ -16,6 +16,7 @@ from idnode.client.resolver import Answer, Resolver
 from idnode.config import NodeConfig, ResolutionConfig, TrustConfig
 from idnode.node import Node
 from idnode.resolution.roots import Roots
+from idnode.trust.verification import RecordNotTrusted, trust_of
 from idnode.trust.verifier import NOT_CHECKED_S, VERDICT_S
 from idnode_protocol.codes import REQUEST_FLAGS, OpCode, OpFlag, ResponseCode
 from idnode_protocol.handle import ROOT_HANDLE
@@ -267,3 +268,38 @@ async def test_a_node_that_cannot_verify_does_not_start() -> None:
             await start(tree.adapters, None)
         with pytest.raises(NoTrustRoot, match=r"trust\.root_files"):
             await start(tree.adapters, tree.roots)
+
+
+def test_a_client_judges_every_record_on_the_way_on_one_account() -> None:
+    """Aliases of aliases. A record of five signatures costs eight checks, so four and the last one exceed 32."""
+
+    async def test(world: Signed) -> None:
+        now = world.tree.adapters.clock.now()
+        for at, to in (("e", "a"), ("a", "b"), ("b", "c"), ("c", "whole")):
+            values: tuple[HandleValue, ...] = (HandleValue(1, "HS_ALIAS", f"99.900/{to}".encode()),)
+            for age_s in range(5):
+                values = sign_record(f"99.900/{at}".encode(), values, world.issuer, now - age_s)
+            await write(world.tree.secondary, f"99.900/{at}".encode(), *values)
+        await write(world.tree.secondary, b"99.900/d", HandleValue(1, "HS_ALIAS", NAMES["valid"]))
+        trust = trust_of([key(0).signer.public_key_octets])
+        async with Resolver(roots=world.tree.roots, adapters=world.tree.adapters, trust=trust) as resolver:
+            found = {}
+            for name in ("c", "a", "e", "d"):
+                record = await resolver.resolve(f"99.900/{name}", follow_aliases=True, verify="report")
+                assert (record.handle, record.verdict is None) == ("99.900/whole", False)
+                assert record.verdict is not None
+                found[name] = (record.verdict.handle, record.verdict.outcome.value)
+            assert found == {
+                "c": ("99.900/whole", "valid"),
+                "a": ("99.900/whole", "valid"),
+                "e": ("99.900/whole", "not checked"),
+                "d": ("99.900/d", "not signed"),
+            }
+            with pytest.raises(RecordNotTrusted, match=r"99\.900/d is withheld: not signed"):
+                await resolver.resolve("99.900/d", follow_aliases=True, verify="require")
+            told = await resolver.explain("99.900/d", follow_aliases=True)
+            assert told.signatures is not None
+            assert told.signatures.handle == "99.900/d"
+            assert [step.subject for step in told.steps if step.kind == "verify"] == ["99.900/d"]
+
+    simulated("off", test)
