@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from idnode.adapters import SimulatedAdapters, run_simulated
+from idnode.cli.main import app
 from idnode.client.errors import NoAnswer
 from idnode.country.country import Country
 from idnode.country.nodes import Habits
@@ -68,6 +71,24 @@ def test_signatures_outlive_a_move_and_who_joins_signs(seed: int) -> None:
                 assert (await country.resolve(f"99.900.1001/{name}")).values
 
     run_simulated(main, seed=seed)
+
+
+async def test_explain_shows_the_verdict_on_each_link() -> None:
+    """By the recursive node, and by a walk from the root of a client-config folder."""
+    async with Country.start("minimal", habits=Habits(("127.0.0.1",), trust="report")) as country:
+        await country.register("99.900/part", [URL])
+        for way in (("--server", country.recursive.http), ("--config-dir", str(country.root.client_config))):
+            told = await asyncio.to_thread(CliRunner().invoke, app, ["explain", "99.900/part", *way])
+            assert told.exit_code == 0, told.output
+            lines = [line.lstrip("├└│ ") for line in told.output.splitlines()]
+            assert lines[-4:] == [
+                "signature 400:99.900/part: verdict valid, reason signed by 301:0.ADMIN/SIGNER.demo",
+                "link 400:99.900/part: verdict valid",
+                "link 301:0.ADMIN/SIGNER.demo: verdict valid",
+                "link 310:0.0/0.0: verdict valid",
+            ]
+    wrong = await asyncio.to_thread(CliRunner().invoke, app, ["up", "--trust", "maybe"])
+    assert wrong.exit_code == 2
 
 
 async def test_a_restart_keeps_the_certificates(tmp_path: Path) -> None:
