@@ -81,6 +81,8 @@ def _print_usage(country: Country) -> None:
     print(f"  curl {http}/api/handles/{handle}")
     print(f"  curl -u '300%3A{handle}:{demo.secret}' -X PUT -H 'Content-Type: application/json' -d '{body}' \\")
     print(f"    {http}/api/handles/{demo.prefixes[0]}/part-1")
+    if country.trusting != "off" and country.recursive_or_none is not None:
+        print(f"  idnode explain {handle} --server {country.recursive.http}")
     print(f"  idnode resolve {demo.prefixes[0]}/part-1 --server {demo.native}", flush=True)
 
 
@@ -136,7 +138,7 @@ def up(
     exit_after: Annotated[bool, typer.Option("--exit", help="End after the self-check.")] = False,
     udp_admin: Annotated[bool, typer.Option(help="Take administration by UDP too.")] = False,
     trust: Annotated[
-        str | None, typer.Option(help="Holders sign what is registered, recursive nodes `report` or `require` it.")
+        str | None, typer.Option(help="Holders sign; recursive nodes report or require: off, report, require.")
     ] = None,
     trust_private: Annotated[bool, typer.Option(help="Trust loopback and private networks.")] = True,
 ) -> None:

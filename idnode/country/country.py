@@ -344,7 +344,7 @@ class Country:
     async def give_signers(self, members: Sequence[CountryNode]) -> None:
         """Let nodes sign what they register from now on; nothing happens without trust."""
         if self.trusting != "off":
-            await give_signers(self.root, members, self.adapters.clock.now())
+            await give_signers(self.root, members, self.state.numbers, self.adapters.clock.now())
 
     async def _listening(self, spec: NodeSpec, number: int, signer: Signer, folder: Path) -> Node:
         """The started node. Ports nobody asked for by number are looked for again when somebody else takes them."""

@@ -40,34 +40,43 @@ def permissions_for(prefixes: Iterable[str]) -> list[Permission]:
     return [Permission(f"0.NA/{prefix}", kind) for prefix in prefixes for kind in kinds]
 
 
-async def give_signers(root: CountryNode, members: Iterable[CountryNode], now: float) -> None:
+def signer_of(name: str) -> Reference:
+    """In whose name a node signs."""
+    return Reference(from_text(SIGNER_START + name), SIGNER_INDEX)
+
+
+async def give_signers(root: CountryNode, members: Iterable[CountryNode], names: Iterable[str], now: float) -> None:
     """Let the root and the holders among ``members`` sign what they register from now on.
 
     A node's certificate is for the prefixes it holds and all it ever held; the root certifies itself, for everything.
+    ``names`` are all nodes there ever were: what a former holder signed is signed anew by who changes it.
     """
+    signers = [signer_of(name) for name in names]
     registry, issuer = root.node.registry, Issuer(ROOT_SIGNER, HandleKey(root.node.signer))
     if registry.sealer is None:
         await home(registry, ROOT_PREFIXES, now)
-        registry.sealer = await _certify(registry, ROOT_SIGNER, HandleKey(root.node.signer), EVERYTHING, issuer, now)
+        key = HandleKey(root.node.signer)
+        registry.sealer = Sealer(key, await _certificate(registry, ROOT_SIGNER, key, EVERYTHING, issuer, now))
     for member in members:
         if member is not root and member.spec.prefixes:
-            subject = Reference(from_text(SIGNER_START + member.name), SIGNER_INDEX)
-            wanted, key = permissions_for(member.spec.prefixes), HandleKey(member.node.signer)
-            member.node.registry.sealer = await _certify(registry, subject, key, wanted, issuer, now)
+            subject, key = signer_of(member.name), HandleKey(member.node.signer)
+            wanted = permissions_for(member.spec.prefixes)
+            certificate = await _certificate(registry, subject, key, wanted, issuer, now)
+            member.node.registry.sealer = Sealer(key, certificate, replaces=signers)
 
 
-async def _certify(
+async def _certificate(
     registry: Registry, subject: Reference, key: HandleKey, wanted: Sequence[Permission], issuer: Issuer, now: float
-) -> Sealer:
-    """What is there already stays if it is about this key and says enough."""
+) -> bytes:
+    """The certificate in the root's ``registry``: the one there stays if it is about this key and says enough."""
     stored = next((value for value in registry.values(subject.handle) or () if _is_about(value, subject, key)), None)
     known = () if stored is None else read_claims(read_jws(stored.data).payload).permissions
     if stored is not None and set(wanted) <= set(known):
-        return Sealer(key, stored.data)
+        return stored.data
     permissions = list(dict.fromkeys((*known, *wanted)))
     octets = issue_certificate(subject, key, permissions, issuer, now)
     await ensure(registry, subject.handle, [certificate_value(subject.index, octets, now)], now)
-    return Sealer(key, octets)
+    return octets
 
 
 def _is_about(value: HandleValue, subject: Reference, key: HandleKey) -> bool:

@@ -15,6 +15,9 @@ from idnode.country.country import Country
 from idnode.country.nodes import Habits
 from idnode.country.shipped import shipped_topology
 from idnode.country.topology import NodeSpec, Trusting
+from idnode.country.writing import do
+from idnode_protocol.codes import OpCode
+from idnode_protocol.requests import ValuesRequest
 from idnode_protocol.value import HandleValue
 from tests.idnode.country.test_tree import URL
 
@@ -69,6 +72,12 @@ def test_signatures_outlive_a_move_and_who_joins_signs(seed: int) -> None:
             await country.register("99.900.1001/after", [URL])
             for name in ("before", "after"):
                 assert (await country.resolve(f"99.900.1001/{name}")).values
+            more = ValuesRequest(b"99.900.1001/before", (HandleValue(2, "DESC", b"changed at the new holder"),))
+            await do(country.node("new").node.registry, OpCode.ADD_VALUES, more, adapters.clock.now())
+            await adapters.clock.sleep(86_400)
+            record = await country.resolve("99.900.1001/before")
+            assert [value.type for value in record.values].count("HS_SIGNATURE") == 1
+            assert record.data("DESC") == b"changed at the new holder"
 
     run_simulated(main, seed=seed)
 
