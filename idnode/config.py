@@ -179,7 +179,7 @@ class TemplatesConfig(_Section):
 
 
 class TrustConfig(_Section):
-    """Signing at registration: what the node writes carries an HS_SIGNATURE value of its own."""
+    """Signed records: an HS_SIGNATURE value of the node's own at registration; verification of what it passes on."""
 
     sign: bool = Field(default=False, description="sign every record that is created or changed")
     key_file: Path | None = Field(default=None, description="the private key to sign with, mode 0600")
@@ -190,6 +190,15 @@ class TrustConfig(_Section):
         default=(), description="`index:handle` of the certificates up to the root, nearest first"
     )
     signature_life_s: Seconds = Field(default=31_536_000.0, description="how long a signature is valid")
+    verify: Literal["off", "report", "require"] = Field(
+        default="off",
+        description="signatures of records that are resolved for clients: not looked at, reported, or required to be "
+        "valid",
+    )
+    root_files: tuple[Path, ...] = Field(
+        default=(),
+        description="root keys as HS_PUBKEY data, besides those of 0.0/0.0 in `resolution.client_config`",
+    )
 
 
 class LogConfig(_Section):

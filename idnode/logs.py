@@ -50,6 +50,9 @@ EVENTS: Final[dict[str, Event]] = {
     "auth-failure": Event(logging.WARNING, "a proof was refused; `client`, `transport`, `method`, `user`, `code`"),
     "mirror": Event(logging.INFO, "the mirror does something else, or waits; `state`, `reason`"),
     "stream-broken": Event(logging.WARNING, "a replication stream could not go on; the receiver asks again; `reason`"),
+    "not-valid": Event(
+        logging.WARNING, "a record of another server is not found valid; `handle`, `verdict`, `reason`, `withheld`"
+    ),
     "fault": Event(logging.ERROR, "a fault of this node, please report it; `where`, `trace`"),
     "foreign": Event(logging.WARNING, "a library's message; `logger`, `text`, `trace`"),
 }

@@ -7,6 +7,7 @@ from typing import Final
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from idnode_protocol.codes import OpCode, ResponseCode
+from idnode_registry.trust.verdicts import Outcome
 
 _KNOWN_OPCODES: Final = frozenset(int(code) for code in OpCode)
 _KNOWN_CODES: Final = frozenset(int(code) for code in ResponseCode)
@@ -32,6 +33,10 @@ class Metrics:
             result: self._counter(f"hdl_cache_{result}", f"Answer cache {result}.", ())
             for result in ("hits", "misses", "dropped")
         }
+        self._verdicts = self._counter("hdl_verdicts", "Verdicts on the signatures of records.", ("verdict",))
+        self._withheld = self._counter(
+            "hdl_withheld", "Answers withheld, their record not being valid; without repeated ones.", ()
+        )
         self.seconds = Histogram(
             "hdl_request_seconds",
             "Time from a whole request to its reply, general path.",
@@ -81,6 +86,14 @@ class Metrics:
     def cache(self, result: str, number: int = 1) -> None:
         """``result`` is ``hits``, ``misses`` or ``dropped``."""
         self._cache[result].inc(number)
+
+    def verdict(self, outcome: Outcome) -> None:
+        """A record's signatures were judged."""
+        self._verdicts.labels(outcome.value.replace(" ", "_")).inc()
+
+    def withheld(self) -> None:
+        """An answer was not given because its record was not found valid."""
+        self._withheld.inc()
 
     def exposition(self) -> bytes:
         """The Prometheus text form."""

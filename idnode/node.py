@@ -48,6 +48,7 @@ from idnode.servers.tcp import TcpServer, TcpSettings
 from idnode.servers.udp import UdpServer, UdpSettings
 from idnode.site import Listening, read_site, site_of
 from idnode.source import LOCAL, Source, TrustedNetworks
+from idnode.trust.roots import load_verifier
 from idnode.trust.signing import load_sealer
 from idnode_protocol.values.site import SiteInfo
 from idnode_registry.ask import SYSTEM, Ask, Caller, Reply
@@ -166,6 +167,7 @@ class Node:
         self.country: Country | None = None
         """The country this node is part of, if any."""
         self.resolution = self._resolution(roots)
+        self.verifier = load_verifier(config.trust, self.resolution, adapters, self.log, self.metrics)
         self._referral = self._referral_link()
         self._chain = build_chain(self._links())
         self.streams = RecordSender(signer, adapters, self.tls_context, self.log)
@@ -224,7 +226,8 @@ class Node:
     def _referral_link(self) -> ReferralLink | None:
         if self.resolution is None:
             return None
-        return ReferralLink(self.registry, self.resolution, recurses=self.config.resolution.recursion)
+        recurses = self.config.resolution.recursion
+        return ReferralLink(self.registry, self.resolution, self.metrics, recurses=recurses, verifier=self.verifier)
 
     def _resolution(self, roots: Roots | None) -> Resolution | None:
         """What resolves other servers' names; None without a root to start from."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
 from pathlib import Path
 from typing import Annotated, Final
 from urllib.parse import quote
@@ -15,7 +16,9 @@ from idnode.cli.exits import Exit, errors_as_lines, exit_of, fail
 from idnode.client.errors import NoAnswer, Refused, refused
 from idnode.client.resolver import Resolver
 from idnode.resolution.question import Failure
+from idnode.trust.verification import trust_of
 from idnode_protocol.codes import ResponseCode
+from idnode_registry.crypto import KeyRefused
 
 HTTP_TIMEOUT_S: Final = 15.0
 _FORMATS: Final = {(False, False): "text", (True, False): "", (False, True): "mermaid"}
@@ -23,8 +26,14 @@ _FORMATS: Final = {(False, False): "text", (True, False): "", (False, True): "me
 
 
 async def _by_walking(folder: Path, handle: str, types: list[str], form: str, *, alias: bool) -> tuple[str, Exit]:
-    """Walk here, from the root the folder names."""
+    """Walk here, from the root the folder names; signatures are judged by its root keys, if it has any."""
     async with Resolver.open(folder) as resolver:
+        assert resolver.resolution is not None
+        keys = resolver.resolution.roots.keys
+        try:
+            resolver.trust = trust_of(keys) if keys else None
+        except KeyRefused as wrong:
+            print(f"idnode: signatures are not judged, the root key is not acceptable: {wrong}", file=sys.stderr)
         explanation = await resolver.explain(handle, types=types, follow_aliases=alias)
     forms = {"text": explanation.to_text, "mermaid": explanation.to_mermaid}
     as_json = json.dumps(explanation.to_json(), ensure_ascii=False, indent=1)

@@ -13,14 +13,16 @@ import typer
 
 from idnode.adapters import real_adapters
 from idnode.adapters.clock import RealClock
-from idnode.cli.exits import Exit, errors_as_lines
+from idnode.cli.exits import Exit, errors_as_lines, fail
 from idnode.country.country import Country, usable_addresses
 from idnode.country.nodes import Habits
 from idnode.country.shipped import SHIPPED, find_topology
+from idnode.country.topology import Trusting
 from idnode.logs import configure
 from idnode.ready import write_ready_file
 from idnode.self_check import CheckReport, SelfCheck
 
+TRUSTING: Final[dict[str, Trusting]] = {"off": "off", "report": "report", "require": "require"}
 SHOWN_MAX: Final = 12
 """Nodes that are listed for people; of larger countries only the numbers."""
 
@@ -79,6 +81,8 @@ def _print_usage(country: Country) -> None:
     print(f"  curl {http}/api/handles/{handle}")
     print(f"  curl -u '300%3A{handle}:{demo.secret}' -X PUT -H 'Content-Type: application/json' -d '{body}' \\")
     print(f"    {http}/api/handles/{demo.prefixes[0]}/part-1")
+    if country.trusting != "off" and country.recursive_or_none is not None:
+        print(f"  idnode explain {handle} --server {country.recursive.http}")
     print(f"  idnode resolve {demo.prefixes[0]}/part-1 --server {demo.native}", flush=True)
 
 
@@ -133,17 +137,24 @@ def up(
     self_check: Annotated[bool, typer.Option(help="Register and resolve 1,000 identifiers first.")] = False,
     exit_after: Annotated[bool, typer.Option("--exit", help="End after the self-check.")] = False,
     udp_admin: Annotated[bool, typer.Option(help="Take administration by UDP too.")] = False,
+    trust: Annotated[
+        str | None, typer.Option(help="Holders sign; recursive nodes report or require: off, report, require.")
+    ] = None,
     trust_private: Annotated[bool, typer.Option(help="Trust loopback and private networks.")] = True,
 ) -> None:
     """Start a country in a box: root, top node, secondary node with prefix 99.900, enterprise, recursive node."""
     with errors_as_lines():
+        if trust is not None and trust not in TRUSTING:
+            fail(f"--trust {trust}: write one of {', '.join(TRUSTING)}", Exit.USAGE)
         adapters = real_adapters()
+        usable = usable_addresses(adapters)
+        habits = Habits(usable, udp_admin=udp_admin, trust_private=trust_private, trust=TRUSTING.get(trust or ""))
         country = Country(
             None if topology is None else find_topology(adapters.disk, topology),
             adapters,
             data=data,
             port_base=port_base,
-            habits=Habits(usable_addresses(adapters), udp_admin=udp_admin, trust_private=trust_private),
+            habits=habits,
             client_config=client_config,
             demo_prefixes=tuple(prefix or ()),
         )

@@ -15,8 +15,7 @@ from idnode.cli.exits import Exit, errors_as_lines, fail, show
 from idnode.cli.talking import DEFAULT_SERVER, Admin, AsJson, ConfigDir, KeyFile, SecretFile, Server, with_admin
 from idnode.client.administrator import Administrator
 from idnode.client.resolver import Resolver
-from idnode.trust.laboratory import Recipe, read_cases, read_recipe, write_case, write_laboratory
-from idnode.trust.roots import bootstrap_root_keys
+from idnode.trust.laboratory import Recipe, read_cases, read_recipe, write_case, write_handles, write_laboratory
 from idnode.trust.verification import trust_of
 from idnode_protocol.handle import from_text, to_text
 from idnode_registry.keystore import read_private_key
@@ -61,12 +60,12 @@ def verify(
         if adapters.disk.exists(Path(subject)):
             verdicts = [judge_sample(sample) for sample in read_cases(adapters, Path(subject))]
         else:
+            resolver = Resolver(server) if config_dir is None else Resolver.open(config_dir)
             keys = [adapters.disk.read(path) for path in root or ()]
-            if config_dir is not None:
-                keys += bootstrap_root_keys(adapters, config_dir)
+            if resolver.resolution is not None:
+                keys += resolver.resolution.roots.keys
             if not keys:
                 fail("whom do you trust? give a root's key: --root FILE, such as root.pub of `trust make`", Exit.USAGE)
-            resolver = Resolver(server) if config_dir is None else Resolver.open(config_dir)
             resolver.trust = trust_of(keys)
             verdicts = [asyncio.run(_verify(resolver, subject))]
         _show_verdicts(verdicts, as_json=as_json)
@@ -148,7 +147,7 @@ def _vectors(samples: Sequence[Sample]) -> str:
 def break_(
     defect: Annotated[str, typer.Argument(help="Its name, or `all`; --list prints them.")] = "",
     folder: Annotated[
-        Path | None, typer.Argument(help="A folder of `trust make`; its case.json gets the defect.")
+        Path | None, typer.Argument(help="A folder of `trust make`; its case.json and handles/ get it.")
     ] = None,
     seed: Seed = None,
     prefix: Prefix = "",
@@ -169,6 +168,8 @@ def break_(
         samples = [recipe.broken(name) for name in (DEFECTS if defect == "all" else [defect])]
         if folder is not None:
             write_case(adapters, folder, samples)
+            if len(samples) == 1:
+                write_handles(adapters, folder, samples[0])
         if as_json:
             print(_vectors(samples))
             return

@@ -21,11 +21,15 @@ from idnode.adapters import Adapters, real_adapters
 from idnode.client.errors import ClientError, HandleNotFound, NoAnswer, Untrusted, refused
 from idnode.client.transports import HttpTransport, TcpTransport, Transport, UdpTransport
 from idnode.client.wire import CLEAR, Wire
+from idnode.resolution.budget import Budget as Packets
 from idnode.resolution.engine import Resolution, ResolutionSettings, question_of
 from idnode.resolution.explain import Explanation
-from idnode.resolution.question import Failure, Outcome
+from idnode.resolution.question import Failure, Outcome, Question
 from idnode.resolution.roots import Roots, load_roots
+from idnode.source import LOCAL
+from idnode.trust.turns import Turns, account_of
 from idnode.trust.verification import FetchFailed, Mode, apply_mode
+from idnode.trust.verifier import Verifier
 from idnode_protocol.codes import REQUEST_FLAGS, OpCode, OpFlag, ResponseCode
 from idnode_protocol.digest import RequestDigest
 from idnode_protocol.envelope import Envelope
@@ -47,6 +51,7 @@ from idnode_protocol.versions import CURRENT
 from idnode_registry.crypto import verify_message
 from idnode_registry.trust.judge import Trust
 from idnode_registry.trust.verdicts import RecordVerdict
+from idnode_registry.trust.work import Budget as Checks
 
 DEFAULT_PORT: Final = 2641
 ALIASES_MAX: Final = 8
@@ -321,15 +326,18 @@ class Resolver:
             types = (*types, "HS_ALIAS")
         if self.resolution is not None:
             question = question_of(handle, types, indexes, int(flags))
-            name, outcome, _ = await self.resolution.walk(question, follow_aliases=follow_aliases)
-            record = _record_of_outcome(outcome, to_text(name))
+            name, outcome, walk = await self.resolution.walk(question, follow_aliases=follow_aliases)
+            found = [_record_of_outcome(each, to_text(alias)) for alias, each in (*walk.passed, (name, outcome))]
+            walk.budget.is_shared = True
+            packets: Packets | None = walk.budget
         else:
-            record = await self._at_server(handle, types, indexes, int(flags))
+            packets = None
+            found = [await self._at_server(handle, types, indexes, int(flags))]
             if follow_aliases:
-                record = await self._aliased(record, types, indexes, int(flags))
+                found += await self._aliased(found[0], types, indexes, int(flags))
         if verify == "off":
-            return record
-        return _selected(await self._verified(record, verify), wanted_types, wanted_indexes)
+            return found[-1]
+        return _selected(await self._verified(found, verify, packets), wanted_types, wanted_indexes)
 
     async def _at_server(self, handle: str, types: Sequence[str], indexes: Sequence[int], flags: int) -> Record:
         if flags & OpFlag.CT:
@@ -339,26 +347,43 @@ class Resolver:
         body = ResolutionRequest(from_text(handle), tuple(indexes), tuple(types))
         return record_of(await self.ask(self.request(OpCode.RESOLUTION, body, flags)), handle)
 
-    async def _aliased(self, record: Record, types: Sequence[str], indexes: Sequence[int], flags: int) -> Record:
-        seen = {record.handle}
+    async def _aliased(self, record: Record, types: Sequence[str], indexes: Sequence[int], flags: int) -> list[Record]:
+        """The records that the HS_ALIAS values lead to, in order."""
+        seen, found = {record.handle}, []
         while (alias := record.data("HS_ALIAS")) is not None:
             if to_text(alias) in seen or len(seen) > ALIASES_MAX:
                 raise NoAnswer(f"{record.handle}: its aliases do not end")
             seen.add(to_text(alias))
             record = await self._at_server(to_text(alias), types, indexes, flags)
-        return record
+            found.append(record)
+        return found
 
-    async def _verified(self, record: Record, verify: Verify) -> Record:
+    async def _verified(self, found: Sequence[Record], verify: Verify, packets: Packets | None) -> Record:
+        """The last record with the verdict on all that led to it: the first that is not valid decides.
+
+        All are judged on one account: ``packets`` of the walk so far, and one number of signature checks.
+        """
         if self.trust is None:
             raise ClientError("signatures are checked against root keys; give trust=, for example trust_of([key])")
-        name, now = from_text(record.handle), self.adapters.clock.now()
-        verdict = await apply_mode(Mode(verify), name, record.values, self._signers, self.trust, now)
-        return replace(record, verdict=verdict)
 
-    async def _signers(self, handle: bytes) -> Sequence[HandleValue] | None:
+        async def fetch(handle: bytes) -> Sequence[HandleValue] | None:
+            return await self._signers(handle, packets)
+
+        checks, verdict = Checks(), None
+        for record in found:
+            name, now = from_text(record.handle), self.adapters.clock.now()
+            verdict = await apply_mode(Mode(verify), name, record.values, fetch, self.trust, now, checks)
+            if verdict is None or not verdict.is_valid:
+                break
+        return replace(found[-1], verdict=verdict)
+
+    async def _signers(self, handle: bytes, packets: Packets | None) -> Sequence[HandleValue] | None:
         """Every value of a handle on the way to a trusted key; None = there is no such handle."""
         try:
-            return (await self.resolve(to_text(handle))).values
+            if self.resolution is None:
+                return (await self._at_server(to_text(handle), (), (), REQUEST_FLAGS)).values
+            _, outcome, _ = await self.resolution.walk(Question(handle), budget=packets)
+            return _record_of_outcome(outcome, to_text(handle)).values
         except HandleNotFound:
             return None
         except ClientError as wrong:
@@ -367,10 +392,18 @@ class Resolver:
     async def explain(
         self, handle: str, *, types: Sequence[str] = (), indexes: Sequence[int] = (), follow_aliases: bool = False
     ) -> Explanation:
-        """Resolve, and tell every step: who was asked, over what, what was cached, why referred, how long it took."""
+        """Resolve, and tell every step: who was asked, over what, what was cached, why referred, how long it took.
+
+        With ``trust`` the signatures of the record are judged too.
+        """
         if self.resolution is None:
             raise ClientError("one server has no steps to explain; open a client-config folder, or give roots")
-        return await self.resolution.explain(question_of(handle, types, indexes), follow_aliases=follow_aliases)
+        question = question_of(handle, types, indexes)
+        if self.trust is None:
+            return await self.resolution.explain(question, follow_aliases=follow_aliases)
+        turns = Turns(self.adapters.clock, self.adapters.run_blocking)
+        verifier = Verifier(self.resolution, self.trust, turns)
+        return await verifier.explain(question, account_of(LOCAL), follow_aliases=follow_aliases)
 
     async def site(self) -> SiteInfo:
         """The server's site record; by a walk, the root's that is used first."""

@@ -62,6 +62,7 @@ class Changes:
             country.state.topology = _changed(lambda: before.with_node(spec))
             try:
                 member = await country.launch(spec)
+                await country.give_signers([member])
                 await country.seed(member)
                 for prefix in spec.prefixes:
                     await self._take_over_delegations(before, prefix)
@@ -267,6 +268,7 @@ class Changes:
         country = self._country
         await self._take_rights_along(prefix, source, target)
         await country.give_administrator(target)
+        await country.give_signers([target])
         await country.seed(target)
         for below in country.topology.delegated_below(prefix):
             await country.delegate_prefix(below)

@@ -30,7 +30,8 @@ from idnode.country.keys import drawn_key
 from idnode.country.nodes import CountryNode, Habits, Ports, admin_handle, config_of
 from idnode.country.population import population
 from idnode.country.shipped import find_topology, shipped_topology
-from idnode.country.topology import NodeSpec, Topology, TopologyWrong
+from idnode.country.signing import give_signers
+from idnode.country.topology import NodeSpec, Topology, TopologyWrong, Trusting
 from idnode.country.writing import WRITES_AT_ONCE, do, home
 from idnode.demo import SECRET_KEY_INDEX, Administrator
 from idnode.keeping import AdminKeys, load_administrator, load_key, write_client_config
@@ -334,6 +335,17 @@ class Country:
         registry = member.node.registry
         registry.settings = replace(registry.settings, server_admins=(Reference(from_text(handle), 0),))
 
+    @property
+    def trusting(self) -> Trusting:
+        """Whether records are signed here, and what recursive nodes do about signatures."""
+        assert self._habits is not None
+        return self._habits.trust or self.topology.trust
+
+    async def give_signers(self, members: Sequence[CountryNode]) -> None:
+        """Let nodes sign what they register from now on; nothing happens without trust."""
+        if self.trusting != "off":
+            await give_signers(self.root, members, self.state.numbers, self.adapters.clock.now())
+
     async def _listening(self, spec: NodeSpec, number: int, signer: Signer, folder: Path) -> Node:
         """The started node. Ports nobody asked for by number are looked for again when somebody else takes them."""
         store = folder / "store" if self._data is not None else None
@@ -341,7 +353,8 @@ class Country:
         wanted = self._ports(spec, number)
         for tries_left in reversed(range(PORT_TRIES_MAX)):
             ports, is_chosen_freely = self._concrete(spec, wanted)
-            config = config_of(spec, ports, self._habits, store, self.state.administrators.get(spec.name))
+            admin = self.state.administrators.get(spec.name)
+            config = config_of(spec, ports, self._habits, store, admin, self.trusting)
             node = Node(config, self.adapters, signer, roots=self._roots() if spec.role == "recursive" else None)
             node.country = self
             try:
@@ -357,7 +370,7 @@ class Country:
     def _roots(self) -> Roots:
         """Where a recursive node's walk begins."""
         sites = tuple(site for _, site in self.root.node.sites)
-        return Roots(sites, updated_at=self.adapters.clock.now())
+        return Roots(sites, updated_at=self.adapters.clock.now(), keys=(self.root.node.signer.public_key_octets,))
 
     def _ports(self, spec: NodeSpec, number: int) -> Ports:
         """What was asked for; 0 = any."""
@@ -388,6 +401,7 @@ class Country:
         """Bring root, administrators and delegations to what the topology says; what is right already stays."""
         now = self.adapters.clock.now()
         root = self.root
+        await self.give_signers(self.nodes)
         key = root.node.signer.public_key_octets
         await seeding.seed_root(root.node.registry, root.node.sites, key, root.keys.administrator, now)
         await self._each(self.nodes, self.seed)

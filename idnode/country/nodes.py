@@ -7,9 +7,17 @@ from pathlib import Path
 from typing import Final
 
 from idnode.adapters.net import Address
-from idnode.config import AuthenticationConfig, ListenConfig, NetworkConfig, NodeConfig, ResolutionConfig, StoreConfig
+from idnode.config import (
+    AuthenticationConfig,
+    ListenConfig,
+    NetworkConfig,
+    NodeConfig,
+    ResolutionConfig,
+    StoreConfig,
+    TrustConfig,
+)
 from idnode.country.seeding import ROOT_ADMIN
-from idnode.country.topology import NodeSpec
+from idnode.country.topology import NodeSpec, Trusting
 from idnode.keeping import AdminKeys
 from idnode.node import Node
 from idnode_protocol.handle import to_text
@@ -34,6 +42,8 @@ class Habits:
     udp_admin: bool = False
     trust_private: bool = True
     has_http: bool = True
+    trust: Trusting | None = None
+    """In the place of what the topology says."""
 
 
 def admin_handle(spec: NodeSpec) -> str | None:
@@ -43,7 +53,9 @@ def admin_handle(spec: NodeSpec) -> str | None:
     return f"{spec.prefixes[0]}/ADMIN" if spec.prefixes else None
 
 
-def config_of(spec: NodeSpec, ports: Ports, habits: Habits, store: Path | None, admin: str | None) -> NodeConfig:
+def config_of(
+    spec: NodeSpec, ports: Ports, habits: Habits, store: Path | None, admin: str | None, verify: Trusting = "off"
+) -> NodeConfig:
     """The node's configuration. It homes nothing by itself: seeding does, in the order the tree needs."""
     return NodeConfig(
         name=spec.name,
@@ -58,6 +70,7 @@ def config_of(spec: NodeSpec, ports: Ports, habits: Habits, store: Path | None, 
         ),
         store=StoreConfig(folder=store, after_images=True),
         network=NetworkConfig(trust_private=habits.trust_private),
+        trust=TrustConfig(verify=verify if spec.role == "recursive" else "off"),
         resolution=ResolutionConfig(recursion=spec.role == "recursive", prefix_packets_per_s=RECURSIVE_PACKETS_PER_S),
         authentication=AuthenticationConfig(server_admins=() if admin is None else (f"0:{admin}",)),
     )

@@ -15,6 +15,7 @@ from typing import Annotated, Final, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 Role = Literal["root", "top", "secondary", "enterprise", "recursive"]
+Trusting = Literal["off", "report", "require"]
 NODES_MAX: Final = 1_000
 PREFIXES_PER_NODE_MAX: Final = 1_000
 RECORDS_PER_NODE_MAX: Final = 100_000
@@ -67,6 +68,7 @@ class Topology(_Model):
     description: str = Field(default="", max_length=500)
     seed: int = Field(default=1, ge=0, description="draws keys and records: the same seed, the same country")
     delegation_ttl_s: int = Field(default=DAY_S, ge=0, le=2 * DAY_S, description="TTL of delegation records, seconds")
+    trust: Trusting = Field(default="off", description="holders sign, recursive nodes report or require signatures")
     nodes: tuple[NodeSpec, ...] = Field(min_length=1, max_length=NODES_MAX)
 
     @model_validator(mode="after")

@@ -5,6 +5,9 @@ Taken up are resolutions (opcode 1) and verifications (opcode 201) with REC set.
 digest and certificate. A copy never carries AT. Bare prefixes are prefix handles, and octets behind the last known
 field of a request stay here: that is how the Chinese SDK asks (docs/idis.md).
 
+With a verifier the signatures of the record are judged before (docs/protocol.md §8.4); where it requires valid ones,
+everything else is answered with code 2 and the reason.
+
 A client older than 2.10 cannot follow RC 303; it is answered on its behalf too, whether or not it set REC.
 """
 
@@ -14,8 +17,11 @@ from typing import Final
 
 from idnode.chain import Handler
 from idnode.exchange import Exchange
+from idnode.metrics import Metrics
 from idnode.resolution.engine import Resolution
 from idnode.resolution.question import Outcome, Question
+from idnode.trust.turns import account_of
+from idnode.trust.verifier import Judged, Verifier
 from idnode_protocol.codes import OpCode, OpFlag, ResponseCode
 from idnode_protocol.requests import ResolutionRequest, VerifyRequest
 from idnode_protocol.responses import VerifyResponse, resolution_body
@@ -32,14 +38,19 @@ def question_from(ask: Ask, request: ResolutionRequest) -> Question:
     return Question(request.handle, request.indexes, request.types, kept)
 
 
-def reply_from(name: bytes, outcome: Outcome) -> Reply:
-    """The reply to a client; ``name`` is repeated as it was spelled."""
+def reply_from(name: bytes, judged: Judged, *, withholds: bool = False) -> Reply:
+    """The reply to a client; ``name`` is repeated as it was spelled. ``withholds``: its verdict, not its values."""
+    outcome, verdict = judged.outcome, judged.verdict
     freshness = Freshness(
         outcome.age_s,
-        outcome.lives_s,
+        judged.lives_s,
         outcome.is_stale,
         outcome.is_authoritative and not outcome.is_cached and not outcome.is_stale,
+        verdict,
     )
+    if withholds and verdict is not None:
+        refused = refusal(ResponseCode.ERROR, f"withheld, its signatures are {verdict.outcome.value}: {verdict.reason}")
+        return Reply(refused.code, refused.response, freshness=freshness)
     if outcome.is_success:
         body = resolution_body(name, outcome.value_list)
         return Reply(ResponseCode.SUCCESS, octets=body, freshness=freshness)
@@ -55,10 +66,20 @@ def reply_from(name: bytes, outcome: Outcome) -> Reply:
 class ReferralLink:
     """Resolves elsewhere what this node does not hold: for all that set REC (``recurses``), else for old clients."""
 
-    def __init__(self, registry: Registry, resolution: Resolution, *, recurses: bool) -> None:
+    def __init__(
+        self,
+        registry: Registry,
+        resolution: Resolution,
+        metrics: Metrics,
+        *,
+        recurses: bool,
+        verifier: Verifier | None = None,
+    ) -> None:
         self._registry = registry
         self._resolution = resolution
+        self._metrics = metrics
         self._recurses = recurses
+        self._verifier = verifier
 
     async def __call__(self, exchange: Exchange, following: Handler) -> Reply:
         ask = exchange.ask
@@ -75,8 +96,18 @@ class ReferralLink:
         """The reply that needs no packet, from the cache; None = ask the chain."""
         request = ask.request
         assert isinstance(request, ResolutionRequest)
-        outcome = self._resolution.cached(question_from(ask, request))
-        return None if outcome is None else reply_from(request.handle, outcome)
+        question = question_from(ask, request)
+        if self._verifier is not None:
+            judged = self._verifier.at_once(question)
+            return None if judged is None else self._reply(request.handle, judged)
+        outcome = self._resolution.cached(question)
+        return None if outcome is None else reply_from(request.handle, Judged(outcome, None, outcome.lives_s))
+
+    def _reply(self, name: bytes, judged: Judged) -> Reply:
+        withholds = self._verifier is not None and self._verifier.withholds(judged.verdict)
+        if withholds:
+            self._metrics.withheld()
+        return reply_from(name, judged, withholds=withholds)
 
     def takes(self, ask: Ask) -> bool:
         """Whether a resolution is not the registry's to answer."""
@@ -90,15 +121,26 @@ class ReferralLink:
         request = exchange.ask.request
         if isinstance(request, ResolutionRequest):
             question = question_from(exchange.ask, request)
-            outcome = await self._resolution.resolve(question, recursion_count=count + 1)
-            if outcome.code == ResponseCode.VALUES_NOT_FOUND and _asks_for_sites(request):
-                outcome = await self._sites(question, outcome)
-            return reply_from(request.handle, outcome)
+            return self._reply(request.handle, await self._found(exchange, request, question, count + 1))
         assert isinstance(request, VerifyRequest)
         answered = await self._resolution.verify(request, count + 1)
         if isinstance(answered, Outcome):
-            return reply_from(request.handle, answered)
+            return reply_from(request.handle, Judged(answered, None, answered.lives_s))
         return Reply(ResponseCode.SUCCESS, VerifyResponse(answered), freshness=Freshness(is_authoritative=True))
+
+    async def _found(self, exchange: Exchange, request: ResolutionRequest, question: Question, count: int) -> Judged:
+        """What is found elsewhere, with the verdict on its signatures when they are looked at."""
+        if self._verifier is None:
+            outcome = await self._resolution.resolve(question, recursion_count=count)
+            judged = Judged(outcome, None, outcome.lives_s)
+        else:
+            judged = await self._verifier.resolve(question, count, account_of(exchange.source))
+        if judged.outcome.code != ResponseCode.VALUES_NOT_FOUND or not _asks_for_sites(request):
+            return judged
+        outcome = await self._sites(question, judged.outcome)
+        if self._verifier is None:
+            return Judged(outcome, None, outcome.lives_s)
+        return self._verifier.put_together(question, outcome)
 
     async def _sites(self, question: Question, none: Outcome) -> Outcome:
         """A prefix that names a service handle only: the values of type HS_SITE that handle holds.

@@ -86,6 +86,8 @@ class Budget:
         self._deadline = monotonic() + limits.seconds_max
         self.packets = 0
         self.octets = 0
+        self.is_shared = False
+        """Several questions of one resolution spend it: that it ran out says nothing about the last of them."""
         self._wasted: Counter[str] = Counter()
         self._prefixes: set[bytes] = set()
 

@@ -123,6 +123,10 @@ class Resolution:
         """The outcome, within 5 s and all other budgets; never raises for what the network does."""
         return (await self.walk(question, recursion_count, follow_aliases=follow_aliases, trace=trace))[1]
 
+    def budget(self) -> Budget:
+        """A new account for one resolution; its time runs from now on."""
+        return Budget(self.settings.limits, self.adapters.clock.monotonic)
+
     async def walk(
         self,
         question: Question,
@@ -130,18 +134,19 @@ class Resolution:
         *,
         follow_aliases: bool = False,
         trace: Trace | None = None,
+        budget: Budget | None = None,
     ) -> tuple[bytes, Outcome, Walk]:
-        """(name the answer is about, outcome, the walk with its budget)."""
+        """(name the answer is about, outcome, the walk with its budget). ``budget``: one that other walks spend too."""
         clock = self.adapters.clock
         self.counters.questions += 1
         trace = trace or Trace(clock.monotonic, clock.now())
-        budget = Budget(self.settings.limits, clock.monotonic)
+        budget = budget or self.budget()
         prefix = _account_of(question.name)
         walk = Walk(self, budget, trace, recursion_count, prefix)
         await self._renew_old_roots(budget)
         name = question.name
         try:
-            async with clock.timeout(self.settings.limits.seconds_max):
+            async with clock.timeout(budget.seconds_left):
                 outcome = await walk.record(question)
                 if follow_aliases:
                     name, outcome = await self._aliases(walk, question, outcome, trace)
@@ -151,13 +156,15 @@ class Resolution:
             outcome = failed(Failure.BUDGET, str(over))
             trace.note("budget", str(over))
             self.counters.over_budget += 1
-            self.cache.fail(question.key, outcome, LOOP_S if walk.saw_loop else EXHAUSTED_S)
+            if not budget.is_shared:
+                self.cache.fail(question.key, outcome, LOOP_S if walk.saw_loop else EXHAUSTED_S)
         if outcome.failure in TEMPORARY and name == question.name:
             outcome = walk.old_answer(question, outcome)
         if walk.is_stale and outcome.is_success:
             outcome = replace(outcome, is_stale=True)
         self._count(walk, outcome)
-        if self._report is not None:
+        if self._report is not None and not trace.is_reported:
+            trace.is_reported = True
             self._report(question.name, outcome, trace)
         return name, outcome, walk
 
@@ -179,6 +186,7 @@ class Resolution:
                 trace.note("loop", to_text(alias), of="aliases")
                 return alias, failed(Failure.LOOP, f"the aliases of {to_text(question.name)} do not end")
             seen.add(following.key.name)
+            walk.passed.append((name, outcome))
             trace.note("alias", f"{to_text(name)} is {to_text(alias)}")
             name = alias
             outcome = await walk.record(following)
@@ -215,10 +223,10 @@ class Resolution:
     async def _within(self, name: bytes, recursion_count: int, work: Callable[[Walk], Awaitable[T]]) -> T | Outcome:
         """Some work of a walk, inside the budget of one question."""
         clock = self.adapters.clock
-        budget = Budget(self.settings.limits, clock.monotonic)
+        budget = self.budget()
         walk = Walk(self, budget, Trace(clock.monotonic, clock.now()), recursion_count, _account_of(name))
         try:
-            async with clock.timeout(self.settings.limits.seconds_max):
+            async with clock.timeout(budget.seconds_left):
                 return await work(walk)
         except TimeoutError:
             return failed(Failure.TIME, f"no answer within {self.settings.limits.seconds_max:g} s")

@@ -10,6 +10,7 @@ from typing import Final
 from idnode.resolution.question import Outcome
 from idnode_protocol.codes import response_text
 from idnode_protocol.json_form import value_to_json
+from idnode_registry.trust.verdicts import RecordVerdict
 
 Fact = str | int | float | bool
 STEPS_MAX: Final = 1_024
@@ -18,7 +19,7 @@ STEPS_MAX: Final = 1_024
 
 @dataclass(slots=True)
 class Step:
-    """``kind``: resolve, service, ask, cache, referral, loop, stale, alias, root, verify or budget.
+    """``kind``: resolve, service, ask, cache, referral, loop, stale, alias, root, verify, signature, link or budget.
 
     ``started_s`` counts from the beginning of the walk, ``seconds`` is its duration.
     """
@@ -57,6 +58,8 @@ class Trace:
         self.wall_s = wall_s
         """When the walk began, seconds since 1970."""
         self.steps: list[Step] = []
+        self.is_reported = False
+        """As spans; a trace that several walks write into is told once."""
         self._open: list[list[Step]] = [self.steps]
         self._number = 0
 
@@ -94,6 +97,8 @@ class Explanation:
     steps: tuple[Step, ...]
     seconds: float
     packets: int = 0
+    signatures: RecordVerdict | None = None
+    """The verdict on the record's signatures, when they were looked at."""
 
     @property
     def verdict(self) -> str:
@@ -107,6 +112,7 @@ class Explanation:
     def to_json(self) -> dict[str, object]:
         """A JSON object."""
         outcome = self.outcome
+        signatures = {} if self.signatures is None else {"signatures": self.signatures.to_json()}
         return {
             "handle": self.handle,
             "responseCode": int(outcome.code),
@@ -116,6 +122,7 @@ class Explanation:
             "stale": outcome.is_stale,
             "ageSeconds": round(outcome.age_s, 3),
             "values": [value_to_json(value) for value in outcome.values],
+            **signatures,
             "steps": [step.to_json() for step in self.steps],
         }
 
@@ -138,7 +145,7 @@ class Explanation:
                 body.append(f"    R->>{short}: {_plain(step.subject)}")
                 answer = step.facts.get("answer") or step.facts.get("error") or "no answer"
                 body.append(f"    {short}-->>R: {_plain(str(answer))}")
-            elif step.kind in ("cache", "referral", "loop", "stale", "budget", "alias", "verify"):
+            elif step.kind in ("cache", "referral", "loop", "stale", "budget", "alias", "verify", "signature"):
                 body.append(f"    Note over R: {step.kind} {_plain(step.subject)}")
         lines += [f"    participant {short} as {_plain(server)}" for server, short in names.items()]
         return "\n".join([*lines, *body, f"    Note over R: {_plain(self.verdict)}"])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final, NamedTuple
 
@@ -41,6 +41,11 @@ class Question:
 
     def has(self, flag: OpFlag) -> bool:
         return bool(self.flags & flag)
+
+    @property
+    def whole(self) -> Question:
+        """The question for every public value of the record, which is what signatures can be judged of."""
+        return replace(self, indexes=(), types=(), flags=int(self.flags | OpFlag.PO))
 
     @property
     def request(self) -> ResolutionRequest:

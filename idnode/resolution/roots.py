@@ -15,6 +15,7 @@ from idnode.site import read_site
 from idnode_protocol.errors import InvalidText
 from idnode_protocol.handle import ROOT_HANDLE, fold
 from idnode_protocol.values.site import SiteInfo
+from idnode_registry.trust.chain import ROOT_OWNER
 
 BOOTSTRAP_FILES: Final = ("bootstrap_handles", "root_info")
 LOCAL_FILES: Final = ("local_info.json", "local_info")
@@ -26,13 +27,15 @@ class Roots:
     """``sites`` answer for the root. ``overrides`` replace what the root says about a folded prefix handle.
 
     ``updated_at``: seconds since 1970 at which the root was last asked about itself, 0 = not known. ``caching``: a
-    recursive node's site, which is then asked everything, with REC set; nothing is walked.
+    recursive node's site, which is then asked everything, with REC set; nothing is walked. ``keys``: HS_PUBKEY octets
+    of 0.0/0.0, from which signatures of records are trusted.
     """
 
     sites: tuple[SiteInfo, ...] = ()
     overrides: Overrides = field(default_factory=dict)
     updated_at: float = 0.0
     caching: tuple[SiteInfo, ...] = ()
+    keys: tuple[bytes, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.sites and not self.caching:
@@ -43,7 +46,11 @@ def roots_of(records: Records, overrides: Overrides | None = None, updated_at: f
     """The roots in bootstrap records; service handles are looked up among the records only. Raises InvalidText."""
     local: Mapping[bytes, tuple[SiteInfo, ...]] = overrides or {}
     sites = local.get(ROOT_HANDLE) or _sites_of(records, ROOT_HANDLE, set())
-    return Roots(tuple(sites), local, updated_at)
+    return Roots(tuple(sites), local, updated_at, keys=_keys_of(records))
+
+
+def _keys_of(records: Records) -> tuple[bytes, ...]:
+    return tuple(value.data for value in records.get(ROOT_OWNER, ()) if value.has_type("HS_PUBKEY"))
 
 
 def _sites_of(records: Records, name: bytes, seen: set[bytes]) -> tuple[SiteInfo, ...]:
@@ -74,7 +81,8 @@ def load_roots(disk: Disk, folder: Path) -> Roots:
     local = next((name for name in LOCAL_FILES if disk.exists(folder / name)), None)
     overrides = read_local_info(disk.read(folder / local)) if local else {}
     if disk.exists(folder / CACHING_FILE):
-        return Roots(overrides=overrides, caching=(read_site(disk, folder / CACHING_FILE),))
+        caching = (read_site(disk, folder / CACHING_FILE),)
+        return Roots(overrides=overrides, caching=caching, keys=_keys_of(records))
     if name is None and ROOT_HANDLE not in overrides:
         raise InvalidText(f"{folder} holds neither bootstrap_handles nor root_info; idnode client-config writes one")
     return roots_of(records, overrides, updated_ms / 1000)

@@ -70,6 +70,8 @@ class Walk:
         self._reloaded = False
         self.is_stale = False
         """A stale delegation or record was used."""
+        self.passed: list[tuple[bytes, Outcome]] = []
+        """The records whose HS_ALIAS values led to the last one, in order."""
 
     @property
     def budget(self) -> Budget:
@@ -184,7 +186,7 @@ class Walk:
             try:
                 found = await self._service(home, question)
             except OverBudget as over:
-                if place <= 1:
+                if place <= 1 and not self._budget.is_shared:
                     seconds = LOOP_S if self._frames.saw_loop else EXHAUSTED_S
                     self._shared.cache.fail(key, failed(Failure.BUDGET, str(over)), seconds)
                 raise

@@ -77,19 +77,25 @@ def write_laboratory(adapters: Adapters, folder: Path, recipe: Recipe) -> Sample
     assert isinstance(key, HandleKey)
     certificates = sample.handles[draft.signer.subject.handle]
     certificate = next(value.data for value in certificates if value.index == draft.signer.subject.index)
-    adapters.disk.makedirs(folder / "handles")
+    adapters.disk.makedirs(folder)
     secret = {"seed": recipe.seed, "prefix": recipe.prefix, "now": recipe.now, "chain": list(draft.path())}
     adapters.disk.write_atomic(folder / SEED, json.dumps(secret, indent=1).encode("utf-8"), SECRET_MODE)
     key_file = write_private_key(key.signer, None, adapters.rng.octets)
     adapters.disk.write_atomic(folder / "signer.key", key_file, SECRET_MODE)
     adapters.disk.write_atomic(folder / "signer.cert", certificate, PUBLIC_MODE)
     adapters.disk.write_atomic(folder / "root.pub", sample.roots[0], PUBLIC_MODE)
+    write_handles(adapters, folder, sample)
+    write_case(adapters, folder, [sample])
+    return sample
+
+
+def write_handles(adapters: Adapters, folder: Path, sample: Sample) -> None:
+    """Each handle's values in the JSON form that REST takes, in place of those written before."""
+    adapters.disk.makedirs(folder / "handles")
     for name, values in {**sample.handles, sample.handle: sample.values}.items():
         form = {"handle": to_text(name), "values": [value_to_json(value) for value in values]}
         path = folder / "handles" / (to_text(name).replace("/", "_") + ".json")
         adapters.disk.write_atomic(path, json.dumps(form, indent=1).encode("utf-8"), PUBLIC_MODE)
-    write_case(adapters, folder, [sample])
-    return sample
 
 
 def read_recipe(adapters: Adapters, folder: Path) -> Recipe:

@@ -17,6 +17,7 @@ from idnode_protocol.versions import CURRENT, Version
 
 if TYPE_CHECKING:
     from idnode_registry.operations.replication import RecordStream
+    from idnode_registry.trust.verdicts import RecordVerdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,12 +61,16 @@ class Ask:
 
 @dataclass(frozen=True, slots=True)
 class Freshness:
-    """Of a reply that another server gave: seconds since then, seconds it may be kept, whether its time is over."""
+    """Of a reply that another server gave: seconds since then, seconds it may be kept, whether its time is over.
+
+    ``verdict``: on the signatures of its record, None when they were not looked at.
+    """
 
     age_s: float = 0.0
     lives_s: float = 0.0
     is_stale: bool = False
     is_authoritative: bool = False
+    verdict: RecordVerdict | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import base64
 import time
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
+import aiohttp
 import pytest
 
+from idnode.adapters import real_adapters
+from idnode.client.errors import NoAnswer
+from idnode.client.resolver import Resolver
+from idnode.country.country import Country
+from idnode.country.nodes import Habits
 from idnode_protocol.handle import to_text
 from idnode_protocol.value import HandleValue
 from idnode_registry.trust.claims import Permission, entity_text
@@ -20,6 +29,8 @@ from idnode_registry.trust.lab.vectors import judge_sample, samples_to_json
 from idnode_registry.trust.scopes import covers
 from tests.campaigns.results import Result
 from tests.clients.java_trust import ask_java
+from tests.idnode.resolution.tree import growing, write
+from tests.idnode.trust.test_verifying_node import signed
 from tests.registry.trust.test_trust_lab import check, pair_of
 from tests.registry.trust.trust_world import AUTHORITY, HANDLE, PREFIX, ROOT, UNDER_PREFIX, VALUES, key, small_world
 
@@ -99,6 +110,54 @@ def test_the_reference_verifies_what_we_signed_and_we_what_it_signed(java_class_
     world.handles[PREFIX.handle] = (HandleValue(PREFIX.index, "HS_CERT", certified["jws"].encode()),)
     by_their_certificate = world.verdict(theirs, now=now)
     assert by_their_certificate.is_valid, by_their_certificate.lines()
+
+
+async def test_the_reference_verifies_what_signing_nodes_wrote_over_the_wire(
+    java_class_path: str, tmp_path: Path
+) -> None:
+    """Records made by protocol and by REST, taken with their certificates from a recursive node that requires them."""
+    habits = Habits(("127.0.0.1",), trust="require")
+    async with Country.start("minimal", habits=habits) as country, aiohttp.ClientSession() as session:
+        for prefix in ("99", "99.900", "99.900.1001"):
+            holder = country.node(prefix)
+            await country.register(f"{prefix}/by-protocol", [*VALUES[:2], HandleValue(3, "标识", "数据".encode())])
+            async with country.administrator(prefix) as admin:
+                await admin.modify(f"{prefix}/by-protocol", [HandleValue(2, "DESC", b"changed after it was signed")])
+            user = f"{quote(f'300:{holder.administrator}', safe='/')}:{holder.secret}"
+            headers = {"Authorization": "Basic " + base64.b64encode(user.encode()).decode()}
+            body = [{"index": 1, "type": "URL", "data": "https://example.org/"}]
+            url = f"{holder.http}/api/handles/{prefix}/by-rest"
+            async with session.put(url, json=body, headers=headers) as answer:
+                assert answer.status == 201, await answer.text()
+        names = [f"{prefix}/{way}" for prefix in ("99", "99.900", "99.900.1001") for way in ("by-protocol", "by-rest")]
+        records = {name: (await country.resolve(name)).values for name in names}
+        signers = [f"0.ADMIN/SIGNER.{name}" for name in ("top", "demo", "enterprise")]
+        above = {name: (await country.resolve(name)).values for name in (*signers, "0.0/0.0")}
+        root = country.root.node.signer.public_key_octets.hex()
+    commands = []
+    for name, values in records.items():
+        damaged = tuple(replace(value, data=value.data + b"!") if value.index == 1 else value for value in values)
+        for judged in (values, damaged):
+            case = {"op": "verify", "handle": name, "values": [value.to_octets().hex() for value in judged]}
+            handles = {at: [value.to_octets().hex() for value in found] for at, found in above.items()}
+            commands.append({**case, "handles": handles, "roots": [root]})
+    answers = ask_java(java_class_path, tmp_path, commands)
+    assert [answer["valid"] for answer in answers] == [True, False] * len(records), answers
+
+
+async def test_a_node_that_requires_signatures_takes_the_references(java_class_path: str, tmp_path: Path) -> None:
+    async with growing(real_adapters()) as tree:
+        world = await signed(tree, "require")
+        now = tree.adapters.clock.now()
+        values = (VALUES[0], VALUES[1])
+        (answer,) = ask_java(java_class_path, tmp_path, [_signing(b"99.900/java", values, world.issuer, now)])
+        signature = HandleValue(400, "HS_SIGNATURE", answer["jws"].encode())
+        await write(tree.secondary, b"99.900/java", *values, signature)
+        await write(tree.secondary, b"99.900/other", *values, signature)
+        async with Resolver(str(world.node.tcp_addresses[0]), transports=("tcp",)) as resolver:
+            assert (await resolver.resolve("99.900/java")).data("HS_SIGNATURE") == signature.data
+            with pytest.raises(NoAnswer, match=r"it is a signature of 99\.900/java, not of 99\.900/other"):
+                await resolver.resolve("99.900/other")
 
 
 def _signing(handle: bytes, values: tuple[HandleValue, ...], issuer: Issuer, now: float) -> dict[str, Any]:

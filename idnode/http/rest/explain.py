@@ -1,8 +1,9 @@
 """``/api/explain/{handle}``: how the node would resolve a name, step by step; ours, not the reference's.
 
 ``?format=text`` gives a tree, ``?format=mermaid`` a sequence diagram, JSON without it; ``alias`` follows HS_ALIAS,
-``type`` and ``index`` select values as in ``/api/handles``. What is homed on the node has no steps. Of a stranger it
-costs what a resolution costs, and is limited like one.
+``type`` and ``index`` select values as in ``/api/handles``. A node that verifies tells the verdict on each signature
+and link, and shows what it withholds, too. What is homed on the node has no steps. Of a stranger it costs what a
+resolution costs, and is limited like one.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from idnode.http.call import CORS, Call, CallRefused, json_response
 from idnode.http.rest.handles import flags_of, indexes_of
 from idnode.http.rest.replies import STATUS
 from idnode.resolution.question import Question
+from idnode.trust.turns import account_of
 from idnode_protocol.codes import OpFlag, ResponseCode
 from idnode_protocol.handle import to_text
 from idnode_registry.budgets import WorkClass
@@ -34,7 +36,11 @@ async def explain(call: Call) -> web.Response:
         return json_response(call, 200, body)
     flags = flags_of(call) | OpFlag.PO
     question = Question(name, indexes_of(call), tuple(call.all("type")), int(flags))
-    explanation = await node.resolution.explain(question, follow_aliases=call.flag("alias"))
+    follow = call.flag("alias")
+    if node.verifier is None:
+        explanation = await node.resolution.explain(question, follow_aliases=follow)
+    else:
+        explanation = await node.verifier.explain(question, account_of(call.source), follow_aliases=follow)
     code = explanation.outcome.code
     status = 200 if code == ResponseCode.SUCCESS else STATUS.get(code, 502)
     text = {"text": explanation.to_text, "mermaid": explanation.to_mermaid}.get(call.first("format") or "")

@@ -79,6 +79,9 @@ def reply_response(call: Call, ask: Ask, reply: Reply) -> web.Response:
         call.extra_headers.update(freshness_headers(reply.freshness))
         if reply.freshness.is_stale:
             body["stale"] = True
+        verdict = reply.freshness.verdict
+        if verdict is not None:
+            body["signatures"] = {"verdict": verdict.outcome.value, "reason": verdict.reason}
     if call.failure and reply.code == ResponseCode.AUTHENTICATION_NEEDED:
         body["message"] = call.failure
     return json_response(call, status_of(ask, reply), body)

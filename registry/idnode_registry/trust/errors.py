@@ -23,3 +23,7 @@ class OverBudget(TrustError):
 
 class SigningRefused(TrustError):
     """What was asked to be signed cannot be; nothing was changed."""
+
+
+class NoTrustRoot(TrustError):
+    """Signatures are to be judged, and nobody is believed or nothing is resolved; the message names the setting."""

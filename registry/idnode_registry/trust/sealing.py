@@ -15,13 +15,13 @@ signing would make somebody else's change the node's own.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final
 
-from idnode_protocol.handle import to_text
+from idnode_protocol.handle import fold_name, to_text
 from idnode_protocol.value import HandleValue, Reference
 from idnode_registry.crypto import KeyRefused
-from idnode_registry.trust.claims import Claims, parse_entity, read_claims, same_entity
+from idnode_registry.trust.claims import Claims, parse_entity, read_claims
 from idnode_registry.trust.digests import DIGEST_ALGORITHMS, DigestBook
 from idnode_registry.trust.errors import AlgorithmRefused, ClaimsRefused, JwsRefused, SigningRefused
 from idnode_registry.trust.issue import LIFE_S, SIGNATURE_INDEX, Issuer, sign_values
@@ -36,6 +36,11 @@ RENEWED_AFTER: Final = 0.5
 """A write that changes nothing renews the signature once this part of its life is over."""
 
 
+def _folded(name: Reference) -> tuple[bytes, int]:
+    """An entity as it is compared: the prefix without case."""
+    return fold_name(name.handle, whole=False), name.index
+
+
 class Sealer:
     """The node's key with its certificate. Pure: ``now`` in seconds since 1970. Any thread may call it."""
 
@@ -46,8 +51,12 @@ class Sealer:
         chain: Sequence[Reference] = (),
         life_s: float = LIFE_S,
         rules: KeyRules = DEFAULT_RULES,
+        replaces: Iterable[Reference] = (),
     ) -> None:
-        """``certificate`` is the data of the HS_CERT value about the key; raises TrustError when they do not fit."""
+        """``certificate`` is the data of the HS_CERT value about the key; raises TrustError when they do not fit.
+
+        ``replaces``: whose signatures give way to this node's as its own earlier ones do, such as a former holder's.
+        """
         claims = read_claims(read_jws(certificate).payload)
         if claims.public_key is None:
             raise KeyRefused("the certificate carries no publicKey; give the HS_CERT of the signing key")
@@ -60,6 +69,7 @@ class Sealer:
         self.permissions: Final = claims.permissions
         self.expires: Final = claims.expires
         self._name: Final = claims.subject
+        self._replaced: Final = frozenset(map(_folded, (self.issuer.name, *replaces)))
         self._life_s = life_s
 
     def may_sign(self, handle: bytes) -> bool:
@@ -67,7 +77,7 @@ class Sealer:
         return covers(self.permissions, handle)
 
     def is_own(self, value: HandleValue) -> bool:
-        """Whether a value is a signature in this node's name."""
+        """Whether a value is a signature in this node's name, or in one it replaces."""
         return is_signature(value) and self._claims(value) is not None
 
     def without_own(self, values: Sequence[HandleValue]) -> tuple[HandleValue, ...]:
@@ -80,7 +90,7 @@ class Sealer:
             claims = read_claims(jws.payload)
         except (JwsRefused, ClaimsRefused):
             return None
-        return (jws, claims) if same_entity(claims.issuer, self._name) else None
+        return (jws, claims) if _folded(parse_entity(claims.issuer)) in self._replaced else None
 
     def seal(
         self, handle: bytes, before: Sequence[HandleValue], after: Sequence[HandleValue], now: float

@@ -131,6 +131,9 @@ def test_make_and_break(laboratory: Path, tmp_path: Path) -> None:
     verdict = idnode("verify", copy / "case.json", "--json")
     assert verdict.code == 1
     assert verdict.json[0]["signatures"][0]["verdict"] == "wrong digest"
+    whole = {path.name: path.read_bytes() for path in (laboratory / "handles").iterdir()}
+    changed = [path.name for path in (copy / "handles").iterdir() if path.read_bytes() != whole[path.name]]
+    assert [name.startswith("99.900_") for name in changed] == [True], "the record, and nothing above it"
     unknown = idnode("trust", "break", "nonsense", copy)
     assert unknown.code != 0
     assert "trust list" in unknown.err
