@@ -260,6 +260,9 @@ class Country:
             self._habits = Habits(usable_addresses(self.adapters))
         for spec in self._in_order():
             await self.launch(spec)
+        for member in self.nodes:
+            if member.node.resolution is not None:
+                member.node.resolution.roots = self._roots()
         await self.weave()
         await self._populate()
         await self.changes.resume()
@@ -342,7 +345,7 @@ class Country:
         for tries_left in reversed(range(PORT_TRIES_MAX)):
             ports, is_chosen_freely = self._concrete(spec, wanted)
             config = config_of(spec, ports, self._habits, store, self.state.administrators.get(spec.name))
-            node = Node(config, self.adapters, signer, roots=self._roots() if spec.role == "recursive" else None)
+            node = Node(config, self.adapters, signer, roots=self._roots())
             node.country = self
             try:
                 await node.start()
@@ -355,7 +358,9 @@ class Country:
         raise AssertionError("the last try either returns or raises")
 
     def _roots(self) -> Roots:
-        """Where a recursive node's walk begins."""
+        """Where every node's walk begins; nowhere while the root has not started."""
+        if self.topology.root.name not in self._nodes:
+            return Roots()
         sites = tuple(site for _, site in self.root.node.sites)
         return Roots(sites, updated_at=self.adapters.clock.now())
 

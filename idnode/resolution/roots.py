@@ -34,16 +34,18 @@ class Roots:
     updated_at: float = 0.0
     caching: tuple[SiteInfo, ...] = ()
 
-    def __post_init__(self) -> None:
+    def named(self) -> Roots:
+        """The same, if there is somebody to begin at; raises InvalidText."""
         if not self.sites and not self.caching:
             raise InvalidText("there is no root site to start from; give the site record of the root's server")
+        return self
 
 
 def roots_of(records: Records, overrides: Overrides | None = None, updated_at: float = 0.0) -> Roots:
     """The roots in bootstrap records; service handles are looked up among the records only. Raises InvalidText."""
     local: Mapping[bytes, tuple[SiteInfo, ...]] = overrides or {}
     sites = local.get(ROOT_HANDLE) or _sites_of(records, ROOT_HANDLE, set())
-    return Roots(tuple(sites), local, updated_at)
+    return Roots(tuple(sites), local, updated_at).named()
 
 
 def _sites_of(records: Records, name: bytes, seen: set[bytes]) -> tuple[SiteInfo, ...]:
