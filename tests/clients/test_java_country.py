@@ -6,6 +6,7 @@ Who was asked is told by the nodes' own counters, so a client that found a short
 from __future__ import annotations
 
 import json
+import shutil
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -137,6 +138,23 @@ def test_who_is_who(country: dict[str, RunningNode]) -> None:
     with opener.open(f"{country['root'].http}/admin/country", timeout=10) as answer:
         nodes = json.loads(answer.read())["nodes"]
     assert {node["role"]: node["http"] for node in nodes} == {role: node.http for role, node in country.items()}
+
+
+@pytest.mark.parametrize("role", ["root", "secondary"])
+def test_the_binary_files_alone(
+    role: str, country: dict[str, RunningNode], java_class_path: str, tmp_path: Path
+) -> None:
+    """``root_info`` leads down from the root; ``local_info`` straight to the secondary for its own prefix."""
+    folder = tmp_path / "client"
+    shutil.copytree(country[role].client_config, folder)
+    for name in ("bootstrap_handles", "local_info.json"):
+        (folder / name).unlink()
+    before = counted(country)
+    with started_client(java_class_path, folder, tmp_path / "stderr") as client:
+        assert resolve(client, "99.900/java", "udp").code == 1
+        asked = resolved(before, counted(country), "udp")
+        assert asked["root"] == ({"303": 1} if role == "root" else {}), asked
+        assert resolve(client, "99.900.1001/java", "tcp").code == 1
 
 
 # --- what one node decides by records of another ---------------------------------------------------------------------
