@@ -74,7 +74,8 @@ class Reply:
     """How it ended. ``code`` is a response code; 402 says that the caller must prove who he is (no body here).
 
     ``response`` is the body as a value. A resolution carries ``octets`` instead, the finished body, because a stored
-    record is never decoded to answer. ``pages`` carries the names of a list, at most 50 at a time. ``flags`` are to be
+    record is never decoded to answer. ``pages`` carries the names of a list, at most 50 at a time; read while they are
+    sent, so that what is damaged shows only then (``execution.DAMAGE``). ``flags`` are to be
     set in the response beside the usual ones (OWE, MNS). ``is_private``: a value without public read is inside.
     ``freshness`` is None for what this server itself knows.
     ``is_lasting``: right until the record or its prefix handle changes, with a freshness as long as that says; what a

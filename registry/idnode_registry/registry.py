@@ -13,7 +13,6 @@ from concurrent.futures import Future
 from dataclasses import dataclass, replace
 
 from idnode_protocol.codes import ResponseCode
-from idnode_protocol.errors import RemoteError
 from idnode_protocol.handle import fold_name, split, with_slash
 from idnode_protocol.value import HandleValue, Reference, values_from_octets
 from idnode_protocol.values.site import SiteInfo
@@ -21,8 +20,8 @@ from idnode_registry import format as record_format
 from idnode_registry.ask import Ask, Caller, Reply, refusal
 from idnode_registry.check import check_registry
 from idnode_registry.elsewhere import CERTIFIED, Elsewhere, Known, NotAtHand, Wanted
-from idnode_registry.errors import AskingError, ReadingError, StoreClosed
-from idnode_registry.execution import DAMAGED, Execution
+from idnode_registry.errors import StoreClosed
+from idnode_registry.execution import DAMAGE, DAMAGED, Execution
 from idnode_registry.operations import decide
 from idnode_registry.place import Place
 from idnode_registry.plans import Change, Listener, Plan
@@ -161,7 +160,7 @@ class Registry:
             return decide(self, ask, caller, now)
         except StoreClosed:
             return refusal(ResponseCode.SERVER_BUSY, "the server is stopping")
-        except (ReadingError, AskingError, RemoteError):
+        except DAMAGE:
             # Never served and never written over; code 2 makes a client try another server of the site.
             return refusal(ResponseCode.ERROR, DAMAGED)
         except NotAtHand as missing:
@@ -176,7 +175,7 @@ class Registry:
         name = self.fold(with_slash(ask.request.handle))
         try:
             return None if self.record(name) is not None else referral(self, ask, name)
-        except (ReadingError, AskingError, RemoteError):
+        except DAMAGE:
             return None  # the operation meets the same record and says so
 
     def execute(self, ask: Ask, caller: Caller, now: float) -> Future[Reply]:

@@ -10,14 +10,15 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from idnode_protocol.codes import AdminPermission, OpFlag, ResponseCode, ValuePermission
-from idnode_protocol.errors import NotEncodable, RemoteError
+from idnode_protocol.errors import NotEncodable
 from idnode_protocol.handle import split, with_slash
 from idnode_protocol.requests import ResolutionRequest
 from idnode_protocol.responses import resolution_body
 from idnode_protocol.value import values_from_octets, values_to_octets
 from idnode_registry.access import Authority, lacking
 from idnode_registry.ask import Ask, Caller, Freshness, Reply, refusal
-from idnode_registry.errors import AskingError, ReadingError, TemplateRefused
+from idnode_registry.errors import TemplateRefused
+from idnode_registry.execution import DAMAGE
 from idnode_registry.format import iter_value_slices, select, value_list
 from idnode_registry.operations.common import not_here
 from idnode_registry.referrals import referral
@@ -52,7 +53,7 @@ def _from_template(registry: Registry, ask: Ask, request: ResolutionRequest, cal
         octets = None if derived.values is None else values_to_octets(derived.values)
     except (TemplateRefused, NotEncodable) as wrong:
         return replace(refusal(ResponseCode.ERROR, str(wrong)), is_lasting=False)
-    except (ReadingError, AskingError, RemoteError):
+    except DAMAGE:
         text = "a stored record that the answer is made of is damaged and is not served"
         return replace(refusal(ResponseCode.ERROR, text), is_lasting=False)
     if octets is None:
