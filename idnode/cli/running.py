@@ -18,7 +18,7 @@ from idnode.country.country import Country, usable_addresses
 from idnode.country.nodes import Habits
 from idnode.country.shipped import SHIPPED, find_topology
 from idnode.logs import configure
-from idnode.ready import write_ready_file
+from idnode.ready import keep_ready_file
 from idnode.self_check import CheckReport, SelfCheck
 
 SHOWN_MAX: Final = 12
@@ -105,7 +105,7 @@ async def _up(country: Country, ready_file: Path | None, *, self_check: bool, ex
         event = stop_event()
         settle()
         if ready_file is not None:
-            write_ready_file(country, ready_file)
+            keep_ready_file(country, ready_file)
         is_right = True
         if self_check or exit_after:
             is_right = (await _check(country)).is_right

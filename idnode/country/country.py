@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from itertools import islice
@@ -94,6 +94,8 @@ class Country:
         self.changing = asyncio.Lock()
         """Held while a node joins or leaves or a prefix moves: one change at a time."""
         self.changes = Changes(self)
+        self.on_change: list[Callable[[], None]] = []
+        """Told whenever a node has joined or left or a prefix has moved; short, never raise."""
 
     @classmethod
     def start(
@@ -290,6 +292,8 @@ class Country:
         """Keep what a restart needs."""
         self.state.ports = {name: _ports_of(member.node) for name, member in self._nodes.items()}
         self._states.save(self.state)
+        for tell in self.on_change:
+            tell()
 
     def folder(self, name: str) -> Path:
         """Where a node's files lie."""
