@@ -60,12 +60,13 @@ form{display:flex;flex-wrap:wrap;gap:.5rem;align-items:center}input{font:inherit
 min-width:0;max-width:30rem}button{font:inherit;padding:.3rem 1rem}h1{font-size:1.3rem;overflow-wrap:anywhere}
 table{border-collapse:collapse;width:100%;margin-top:1rem}
 th,td{text-align:left;padding:.35rem .6rem;border-bottom:1px solid #d8dee4;vertical-align:top}th{white-space:nowrap}
-td{overflow-wrap:anywhere}td.index,td.ttl,td.time{white-space:nowrap;font-variant-numeric:tabular-nums}
+td{overflow-wrap:anywhere}td.type{min-width:8rem}
+td.index,td.ttl,td.time{white-space:nowrap;font-variant-numeric:tabular-nums}
 td.data{white-space:pre-wrap;font-family:ui-monospace,monospace;font-size:.9rem;min-width:16rem}
 .note{background:#fff3cd;padding:.5rem .8rem}.wrong{background:#fdecea;padding:.5rem .8rem}
 @media(max-width:48rem){thead{display:none}table,tbody{display:block}tr{display:flex;flex-wrap:wrap;gap:.1rem .8rem;
 padding:.5rem 0;border-bottom:1px solid #d8dee4}td{border:0;padding:0}td.data{flex-basis:100%;order:1;min-width:0}
-td.type{font-weight:bold}td.ttl,td.time{order:2;font-size:.85rem;opacity:.75}td.ttl::before{content:"TTL "}}
+td.type{font-weight:bold;min-width:0}td.ttl,td.time{order:2;font-size:.85rem;opacity:.75}td.ttl::before{content:"TTL "}}
 @media(prefers-color-scheme:dark){body{background:#14171a;color:#e6e8ea}input,button{background:#22272e;color:inherit}
 .note{background:#4d3f10}.wrong{background:#5a2320}th,td,tr{border-color:#3a4047}a{color:#7db7ff}}
 """.strip()
