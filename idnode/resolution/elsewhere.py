@@ -1,8 +1,8 @@
 """What other servers hold and decisions here depend on: fetched by a walk, at hand for the registry.
 
-Namespaces and templates are read where the walk remembers them. What rights and keys say is asked for with CT at every
-step, is kept apart and for ten minutes at most, and is never used stale: who was removed from a group shall be out. One
-request waits for a few fetches and five seconds at most; equal fetches under way are one.
+Namespaces and templates are first looked for in what walks remember. What rights and keys say is asked for with CT at
+every step, for ten minutes at most, and is never used stale: who was removed from a group shall be out. One request
+waits for a few fetches and five seconds at most; equal fetches under way are one.
 """
 
 from __future__ import annotations
@@ -56,10 +56,13 @@ def question_for(wanted: Wanted) -> Question:
     return Question(wanted.handle, indexes, types, CERTIFIED_FLAGS if wanted.need in CERTIFIED else REQUEST_FLAGS)
 
 
-def known_from(outcome: Outcome, *, is_certified: bool) -> Known:
+def known_from(outcome: Outcome, need: Need) -> Known:
     """What an outcome says; stale rights are none."""
-    if outcome.is_success and not (outcome.is_stale and is_certified):
-        return Known(outcome.values, outcome.lives_s, is_stale=outcome.is_stale)
+    if outcome.is_success and not (outcome.is_stale and need in CERTIFIED):
+        values = outcome.values
+        if need is Need.NAMESPACE:
+            values = tuple(value for value in values if value.has_type("HS_NAMESPACE"))
+        return Known(values, outcome.lives_s, is_stale=outcome.is_stale)
     if outcome.failure is None and outcome.code in NEGATIVE:
         return Known(lives_s=outcome.lives_s)
     why = outcome.text or response_text(outcome.code)
@@ -104,17 +107,23 @@ class ElsewhereMemory:
     def known(self, wanted: Wanted) -> Known | None:
         """What is at hand, None = nothing."""
         wanted = _folded(wanted)
-        if wanted.need not in CERTIFIED:
-            outcome = self._resolution.cache.find(question_for(wanted).key)
-            if outcome is not None and outcome.failure is None:
-                return known_from(outcome, is_certified=False)
         now = self._clock.monotonic()
         with self._lock:
             entry = self._entries.get(wanted)
-            if entry is None or now >= entry.until:
-                return None
-            self._entries.move_to_end(wanted)
-            return replace(entry.known, lives_s=entry.until - now)
+            if entry is not None and now < entry.until:
+                self._entries.move_to_end(wanted)
+                known = entry.known
+                return Known(known.values, entry.until - now, known.failure, known.is_stale)
+        return None if wanted.need in CERTIFIED else self._from_walks(wanted)
+
+    def _from_walks(self, wanted: Wanted) -> Known | None:
+        """What the walk remembers of a prefix handle, kept here without the sites it asked for."""
+        outcome = self._resolution.cache.find(question_for(wanted).key)
+        if outcome is None or outcome.failure is not None:
+            return None
+        known = known_from(outcome, wanted.need)
+        self._keep(wanted, known, known.lives_s)
+        return known
 
     async def settle(self, decide: Callable[[], Awaitable[Reply | Plan]], source: Source) -> Reply | Plan:
         """The decision, with what it depends on fetched for it: made again after each fetch."""
@@ -162,7 +171,7 @@ class ElsewhereMemory:
         question, is_certified = question_for(wanted), wanted.need in CERTIFIED
         if is_certified:
             self._resolution.cache.expire(question.key)  # how old it may be is decided here
-        known = known_from(await self._resolution.resolve(question), is_certified=is_certified)
+        known = known_from(await self._resolution.resolve(question), wanted.need)
         lives_s = min(known.lives_s, RIGHTS_AGE_MAX_S) if is_certified else known.lives_s
         self._keep(wanted, known, max(lives_s, HOLD_S))
         return known
@@ -191,8 +200,9 @@ class ElsewhereMemory:
             answered = await self._resolution.verify(request, 0)
         finally:
             self._verifying -= 1
-        return known_from(answered, is_certified=True) if isinstance(answered, Outcome) else answered
+        return known_from(answered, Need.KEYS) if isinstance(answered, Outcome) else answered
 
 
 def _folded(wanted: Wanted) -> Wanted:
-    return replace(wanted, handle=fold_name(wanted.handle, whole=False))
+    folded = fold_name(wanted.handle, whole=False)
+    return wanted if folded == wanted.handle else replace(wanted, handle=folded)
