@@ -4,7 +4,8 @@
 Of a node that stands alone, ``bootstrap_handles`` makes it the root and ``local_info.json`` names it for each of its
 prefixes. Of a node in a country, ``bootstrap_handles`` holds the country's root and ``local_info.json`` the node's own
 prefixes: the client goes straight to the node for these and walks down from the root for all others. With
-``resolver_site`` it asks that recursive node for everything.
+``resolver_site`` it asks that recursive node for everything. ``root_info`` and ``local_info`` say the same in the
+binary forms, for readers that know no JSON; whoever reads both begins with the JSON.
 """
 
 from __future__ import annotations
@@ -13,8 +14,8 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from idnode_protocol.handle import ROOT_HANDLE, to_text
-from idnode_protocol.json_form import value_to_json
+from idnode.resolution.bootstrap import write_bootstrap, write_local_info, write_local_info_json, write_root_info
+from idnode_protocol.handle import ROOT_HANDLE, from_text, to_text
 from idnode_protocol.json_site import site_to_json
 from idnode_protocol.value import HandleValue
 from idnode_protocol.values.site import SiteInfo
@@ -46,25 +47,18 @@ class ClientConfig:
     """A recursive node to ask for everything."""
 
 
-def _bootstrap(config: ClientConfig) -> Mapping[str, object]:
+def _root_records(config: ClientConfig) -> Mapping[str, Sequence[HandleValue]]:
     site = HandleValue(1, "HS_SITE", config.site.to_octets())
     key = HandleValue(301, "HS_PUBKEY", config.server_public_key)
     own: Mapping[str, Sequence[HandleValue]] = {"0.0/0.0": (key,), to_text(ROOT_HANDLE): (site, key)}
-    records = own if config.root is None else config.root
-    return {
-        "lastUpdate": config.updated_ms,
-        "handles": {
-            handle: {"responseCode": 1, "handle": handle, "values": [value_to_json(value) for value in values]}
-            for handle, values in records.items()
-        },
-    }
+    return own if config.root is None else config.root
 
 
-def _local_info(config: ClientConfig) -> list[object]:
+def _local_info(config: ClientConfig) -> list[tuple[list[str], SiteInfo]]:
     names = [f"0.NA/{prefix.upper()}" for prefix in config.prefixes]
     if config.root is None:
         names.insert(0, to_text(ROOT_HANDLE))
-    return [{"nas": names, "site": site_to_json(config.site)}] if names else []
+    return [(names, config.site)] if names else []
 
 
 def client_config_files(config: ClientConfig) -> dict[str, tuple[bytes, int]]:
@@ -76,9 +70,13 @@ def client_config_files(config: ClientConfig) -> dict[str, tuple[bytes, int]]:
         "index_key": config.admin_key_index,
         "private_key_file": "admpriv.bin",
     }
+    records = {from_text(handle): tuple(values) for handle, values in _root_records(config).items()}
+    local = _local_info(config)
     files = {
-        "bootstrap_handles": (_json(_bootstrap(config)), PUBLIC_FILE_MODE),
-        "local_info.json": (_json(_local_info(config)), PUBLIC_FILE_MODE),
+        "bootstrap_handles": (write_bootstrap(records, config.updated_ms), PUBLIC_FILE_MODE),
+        "root_info": (write_root_info(records[ROOT_HANDLE]), PUBLIC_FILE_MODE),
+        "local_info.json": (write_local_info_json(local), PUBLIC_FILE_MODE),
+        "local_info": (write_local_info(local), PUBLIC_FILE_MODE),
         "siteinfo.json": (_json(site_to_json(config.site)), PUBLIC_FILE_MODE),
         "pubkey.bin": (config.server_public_key, PUBLIC_FILE_MODE),
         "admpub.bin": (config.admin_public_key, PUBLIC_FILE_MODE),

@@ -46,6 +46,7 @@ class Metrics:
         )
         self.inflight = Gauge("hdl_inflight", "Requests being worked on.", registry=self.registry)
         self.tcp_connections = Gauge("hdl_tcp_connections", "Open TCP connections.", registry=self.registry)
+        self.http_connections = Gauge("hdl_http_connections", "Open HTTP connections.", registry=self.registry)
         self.tcp_closed = self._counter("hdl_tcp_closed", "Closed TCP connections.", ("reason",))
         self._request_children: dict[tuple[str, int, int], Counter] = {}
 

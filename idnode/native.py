@@ -8,7 +8,7 @@ chain of links. Neither raises for anything a peer can send.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import replace
 from typing import Final
 
@@ -32,6 +32,7 @@ from idnode_protocol.responses import ErrorResponse, ListResponse, encode_respon
 from idnode_protocol.versions import V2_7, V2_8, older
 from idnode_registry.ask import ANONYMOUS, Ask, Reply, refusal
 from idnode_registry.crypto import DecryptionFailed, Signer, sign_message
+from idnode_registry.execution import DAMAGE, DAMAGED_LIST
 from idnode_registry.referrals import wants_recursion
 from idnode_registry.registry import Plan, Registry
 from idnode_registry.sessions import Session, SessionTable
@@ -42,6 +43,14 @@ SIGNED_BY_SERVER: Final = frozenset({OpCode.SESSION_SETUP, OpCode.SESSION_KEY_EX
 SIGNATURES_AT_ONCE: Final = 2
 """One is made, one waits at the workers. More threads that sign contend with the event loop for the interpreter's
 lock: no more signatures, and pauses of a tenth of a second."""
+
+
+def _parts(pages: Iterator[tuple[bytes, ...]]) -> Iterator[Reply]:
+    """The replies of a list; one that meets a damaged record ends with code 2."""
+    try:
+        yield from (Reply(ResponseCode.SUCCESS, ListResponse(page)) for page in pages)
+    except DAMAGE:
+        yield refusal(ResponseCode.ERROR, DAMAGED_LIST)
 
 
 class _UndecodableSession(RemoteError):
@@ -97,7 +106,7 @@ class NativeEngine:
         decided = self._decided(ask, now)
         if decided is None or isinstance(decided, Plan) or decided.code == ResponseCode.AUTHENTICATION_NEEDED:
             return None
-        if wants_recursion(ask, decided):
+        if wants_recursion(ask, decided) or decided.wanted is not None:
             return None
         response = respond(message, message, decided, self._site(), now)
         lives_s = None if decided.freshness is None else decided.freshness.lives_s
@@ -170,19 +179,17 @@ class NativeEngine:
             return Answers((message,), stream=Outgoing(reply.stream, answered.envelope.answered_version))
         if reply.pages is None:
             return Answers((await self._finish(exchange, answered, reply),))
-        pages = reply.pages
-        head = next(pages, ())
+        parts = _parts(reply.pages)
 
         async def messages() -> AsyncIterator[bytes]:
-            page = head
+            part = next(parts)
             while True:
-                following = next(pages, None)
+                following = next(parts, None)
                 flags = int(OpFlag.CN) if following is not None else 0
-                part = Reply(ResponseCode.SUCCESS, ListResponse(page), flags=flags)
-                yield await self._finish(exchange, answered, part)
+                yield await self._finish(exchange, answered, replace(part, flags=flags))
                 if following is None:
                     return
-                page = following
+                part = following
 
         stream = messages()
         return Answers((await anext(stream),), stream)

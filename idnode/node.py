@@ -26,6 +26,7 @@ from idnode.country.keys import refuse_test_key
 from idnode.exchange import Challenged, Exchange
 from idnode.heads import HeadKeeper
 from idnode.links.authentication import AuthenticationLink
+from idnode.links.elsewhere import ElsewhereLink
 from idnode.links.limits import LimitsLink
 from idnode.links.logging import LogLink
 from idnode.links.metrics import MetricsLink
@@ -39,6 +40,7 @@ from idnode.proofs import Proofs
 from idnode.references import parse_reference
 from idnode.replication.mirror import Mirror
 from idnode.replication.serving import RecordSender
+from idnode.resolution.elsewhere import ElsewhereMemory
 from idnode.resolution.engine import Resolution, ResolutionSettings
 from idnode.resolution.metrics import ResolutionCollector
 from idnode.resolution.roots import Roots, load_roots
@@ -48,11 +50,12 @@ from idnode.servers.tcp import TcpServer, TcpSettings
 from idnode.servers.udp import UdpServer, UdpSettings
 from idnode.site import Listening, read_site, site_of
 from idnode.source import LOCAL, Source, TrustedNetworks
+from idnode.switches import rates, registry_settings
 from idnode.trust.roots import load_verifier
 from idnode.trust.signing import load_sealer
 from idnode_protocol.values.site import SiteInfo
 from idnode_registry.ask import SYSTEM, Ask, Caller, Reply
-from idnode_registry.budgets import DEFAULT_RATES, Budgets, Rate, WorkClass
+from idnode_registry.budgets import Budgets
 from idnode_registry.challenges import ChallengeTable, Numbers
 from idnode_registry.crypto import Signer
 from idnode_registry.engines.lmdb import LmdbStore
@@ -60,7 +63,7 @@ from idnode_registry.engines.lmdb_writer import has_space
 from idnode_registry.engines.memory import MemoryStore
 from idnode_registry.place import NoSuchServer, Place
 from idnode_registry.plans import Listener
-from idnode_registry.registry import Change, Registry, RegistrySettings
+from idnode_registry.registry import Change, Registry
 from idnode_registry.sessions import SessionTable
 from idnode_registry.store import Store
 
@@ -79,42 +82,6 @@ def open_store(config: NodeConfig, adapters: Adapters) -> Store:
     return LmdbStore.open(
         str(config.store.folder), config.store.case_mode, disk=adapters.disk, fsync=config.store.fsync
     )
-
-
-def registry_settings(config: NodeConfig) -> RegistrySettings:
-    """The registry's switches out of a node's configuration."""
-
-    def encoded(text: str | None) -> bytes | None:
-        return None if text is None else text.encode("utf-8")
-
-    section, templates = config.authentication, config.templates
-    return RegistrySettings(
-        server_admins=tuple(map(parse_reference, section.server_admins)),
-        home_only_admins=tuple(map(parse_reference, section.home_only_admins)),
-        server_admin_full_access=section.server_admin_full_access,
-        allow_prefix_admins=section.allow_prefix_admins,
-        allow_list=section.allow_list,
-        anonymous_full_access=section.anonymous_full_access,
-        after_images=config.store.after_images,
-        replication_admins=tuple(map(parse_reference, section.replication_admins)),
-        is_mirror=config.mirror is not None,
-        site_name=config.name,
-        namespace=encoded(templates.namespace),
-        namespace_override=encoded(templates.namespace_override),
-        template_delimiter=encoded(templates.delimiter),
-    )
-
-
-def _rates(config: NodeConfig) -> dict[WorkClass, Rate]:
-    network = config.network
-    changed = {
-        WorkClass.RESOLVE: Rate(network.requests_per_s, 2 * network.requests_per_s),
-        WorkClass.AUTH: Rate(network.authentications_per_s, 10 * network.authentications_per_s),
-        WorkClass.UDP_OCTETS: Rate(
-            network.untrusted_udp_octets_per_s, max(1, network.untrusted_udp_burst_octets), network_factor=1.0
-        ),
-    }
-    return {**DEFAULT_RATES, **changed}
 
 
 class Node:
@@ -140,9 +107,8 @@ class Node:
         self.metrics = Metrics()
         self.log = NodeLog(adapters.clock.now, adapters.clock.monotonic, mask_clients=config.log.mask_clients)
         self.cache = AnswerCache(config.network.answer_cache_octets)
-        self.trusted = TrustedNetworks(
-            tuple(ipaddress.ip_network(text) for text in config.network.trusted), private=config.network.trust_private
-        )
+        networks = tuple(map(ipaddress.ip_network, config.network.trusted))
+        self.trusted = TrustedNetworks(networks, private=config.network.trust_private)
         self.resolution: Resolution | None = None
         self._owns_store = store is None
         self.store = store or open_store(config, adapters)
@@ -159,14 +125,15 @@ class Node:
             self._numbers, adapters.rng.octets, ttl_s=config.authentication.challenge_ttl_s
         )
         self.sessions = self._session_table()
-        self.budgets = Budgets(_rates(config))
+        self.budgets = Budgets(rates(config))
+        self.resolution = self._resolution(roots)
+        self.elsewhere = self._elsewhere_memory()
         self.proofs = self._proofs()
         self.moving = MovingLink()
         self.watchers: list[Listener] = []
         """Told of every commit after the node itself; short, never raise, may be called on the writer's thread."""
         self.country: Country | None = None
         """The country this node is part of, if any."""
-        self.resolution = self._resolution(roots)
         self.verifier = load_verifier(config.trust, self.resolution, adapters, self.log, self.metrics)
         self._referral = self._referral_link()
         self._chain = build_chain(self._links())
@@ -198,7 +165,9 @@ class Node:
     def _proofs(self) -> Proofs:
         section = self.config.authentication
         return Proofs(
-            self.registry.values,
+            self.registry,
+            self.elsewhere,
+            self.adapters.rng.octets,
             self.budgets,
             self.adapters.run_blocking,
             self.adapters.clock.monotonic,
@@ -222,6 +191,13 @@ class Node:
             referral=self._referral,
             is_full=lambda: self.streams.is_full,
         )
+
+    def _elsewhere_memory(self) -> ElsewhereMemory | None:
+        if self.resolution is None:
+            return None
+        memory = ElsewhereMemory(self.resolution, self.budgets, limit_trusted=self.config.network.limit_trusted)
+        self.registry.elsewhere = memory.known
+        return memory
 
     def _referral_link(self) -> ReferralLink | None:
         if self.resolution is None:
@@ -259,7 +235,10 @@ class Node:
                 limit_trusted=network.limit_trusted,
                 udp_admin=self.config.listen.udp_admin,
             ),
-            AuthenticationLink(self.registry, self.challenges, self.sessions, self.proofs, self.metrics),
+            AuthenticationLink(
+                self.registry, self.challenges, self.sessions, self.proofs, self.metrics, self.elsewhere
+            ),
+            *([] if self.elsewhere is None else [ElsewhereLink(self.elsewhere)]),
             self.moving,
             *([] if self._referral is None else [self._referral]),
             OperationsLink(
@@ -463,7 +442,8 @@ class Node:
         self._udp.close()
         self._tcp.close_all()
         await self._heads.stop()
-        if self.resolution is not None:
+        if self.resolution is not None and self.elsewhere is not None:
+            await self.elsewhere.close()
             await self.resolution.close()
         if self._owns_store:
             await self.adapters.run_blocking(self.store.close)

@@ -26,7 +26,20 @@ def describe(member: CountryNode) -> dict[str, object]:
     }
 
 
-def write_ready_file(country: Country, path: Path) -> None:
+def keep_ready_file(country: Country, path: Path) -> None:
+    """Write the file now and whenever the country has changed; what cannot be written then is said in the log."""
+    _write(country, path)
+
+    def again() -> None:
+        try:
+            _write(country, path)
+        except OSError as wrong:
+            country.demo.node.log.fault(f"writing the ready file {path}", wrong)
+
+    country.on_change.append(again)
+
+
+def _write(country: Country, path: Path) -> None:
     """Write the file atomically: every node, the demo node first."""
     octets = json.dumps({"nodes": [describe(each) for each in country.nodes]}, ensure_ascii=False, indent=1)
     country.adapters.disk.write_atomic(path, octets.encode("utf-8"), READY_MODE)

@@ -1,7 +1,8 @@
 #!/bin/sh
 # What the tests need besides Python: a JDK and Maven (the Handle.Net client), a C compiler (the server we are measured
-# against), User-Mode Linux and ext4 tools (the power-cut test). Present things are skipped. As root, or under CI=true,
-# missing packages are installed; otherwise the one line to run is printed and the script fails.
+# against), User-Mode Linux and ext4 tools (the power-cut test), a browser (the page for people). Present things are
+# skipped. As root, or under CI=true, missing packages are installed; otherwise the one line to run is printed and the
+# script fails.
 set -eu
 
 missing=
@@ -16,6 +17,7 @@ need mvn maven
 need cc gcc libc6-dev
 need linux.uml user-mode-linux
 need mkfs.ext4 e2fsprogs
+need chromium chromium
 # A compiler without the C library's headers cannot build the server either.
 if command -v cc >/dev/null 2>&1 && ! echo '#include <sys/socket.h>' | cc -E -x c - >/dev/null 2>&1; then
     missing="$missing libc6-dev"

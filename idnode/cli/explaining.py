@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-from pathlib import Path
 from typing import Annotated, Final
 from urllib.parse import quote
 
@@ -13,6 +12,7 @@ import aiohttp
 import typer
 
 from idnode.cli.exits import Exit, errors_as_lines, exit_of, fail
+from idnode.cli.talking import ReadyFile, Transport, WalkFrom, beginning
 from idnode.client.errors import NoAnswer, Refused, refused
 from idnode.client.resolver import Resolver
 from idnode.resolution.question import Failure
@@ -25,16 +25,14 @@ _FORMATS: Final = {(False, False): "text", (True, False): "", (False, True): "me
 """(--json, --mermaid) -> the parameter format."""
 
 
-async def _by_walking(folder: Path, handle: str, types: list[str], form: str, *, alias: bool) -> tuple[str, Exit]:
-    """Walk here, from the root the folder names; signatures are judged by its root keys, if it has any."""
-    async with Resolver.open(folder) as resolver:
-        assert resolver.resolution is not None
-        keys = resolver.resolution.roots.keys
-        try:
-            resolver.trust = trust_of(keys) if keys else None
-        except KeyRefused as wrong:
-            print(f"idnode: signatures are not judged, the root key is not acceptable: {wrong}", file=sys.stderr)
-        explanation = await resolver.explain(handle, types=types, follow_aliases=alias)
+async def _by_walking(resolver: Resolver, handle: str, types: list[str], form: str, *, alias: bool) -> tuple[str, Exit]:
+    """Walk here; signatures are judged by the root keys of where the walk begins, if it has any."""
+    keys = () if resolver.resolution is None else resolver.resolution.roots.keys
+    try:
+        resolver.trust = trust_of(keys) if keys else None
+    except KeyRefused as wrong:
+        print(f"idnode: signatures are not judged, the root key is not acceptable: {wrong}", file=sys.stderr)
+    explanation = await resolver.explain(handle, types=types, follow_aliases=alias)
     forms = {"text": explanation.to_text, "mermaid": explanation.to_mermaid}
     as_json = json.dumps(explanation.to_json(), ensure_ascii=False, indent=1)
     shown = forms[form]() if form else as_json
@@ -67,10 +65,8 @@ async def _by_asking(server: str, handle: str, types: list[str], form: str, *, a
 
 def explain(
     handle: str,
-    config_dir: Annotated[
-        Path | None,
-        typer.Option(envvar="IDNODE_CONFIG_DIR", help="A client-config folder: walk from the root it names."),
-    ] = None,
+    config_dir: WalkFrom = None,
+    ready_file: ReadyFile = None,
     server: Annotated[
         str | None, typer.Option(help="The http:// address of a recursive node that is to explain its own walk.")
     ] = None,
@@ -82,16 +78,18 @@ def explain(
     """Show every step of a resolution: who was asked, what was remembered, why it went on."""
     if as_json and mermaid:
         fail("--json and --mermaid are two forms; choose one", Exit.USAGE)
-    if (config_dir is None) == (server is None):
-        fail("give --config-dir (walk from here) or --server (let a node explain), not both", Exit.USAGE)
+    if sum(given is not None for given in (config_dir, ready_file, server)) != 1:
+        text = "give one of --config-dir and --ready-file (walk from here) and --server (let a node explain)"
+        fail(text, Exit.USAGE)
     if server is not None and "://" not in server:
         fail(f"{server}: a node explains by HTTP; give its http:// address", Exit.USAGE)
     form = _FORMATS[as_json, mermaid]
 
     async def main() -> tuple[str, Exit]:
-        if config_dir is not None:
-            return await _by_walking(config_dir, handle, type_ or [], form, alias=alias)
-        return await _by_asking(server or "", handle, type_ or [], form, alias=alias)
+        if server is not None:
+            return await _by_asking(server, handle, type_ or [], form, alias=alias)
+        async with beginning(None, config_dir, ready_file, tuple(Transport)) as resolver:
+            return await _by_walking(resolver, handle, type_ or [], form, alias=alias)
 
     with errors_as_lines():
         shown, code = asyncio.run(main())

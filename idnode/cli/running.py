@@ -19,7 +19,7 @@ from idnode.country.nodes import Habits
 from idnode.country.shipped import SHIPPED, find_topology
 from idnode.country.topology import Trusting
 from idnode.logs import configure
-from idnode.ready import write_ready_file
+from idnode.ready import keep_ready_file
 from idnode.self_check import CheckReport, SelfCheck
 
 TRUSTING: Final[dict[str, Trusting]] = {"off": "off", "report": "report", "require": "require"}
@@ -109,7 +109,7 @@ async def _up(country: Country, ready_file: Path | None, *, self_check: bool, ex
         event = stop_event()
         settle()
         if ready_file is not None:
-            write_ready_file(country, ready_file)
+            keep_ready_file(country, ready_file)
         is_right = True
         if self_check or exit_after:
             is_right = (await _check(country)).is_right

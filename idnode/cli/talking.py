@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable
-from contextlib import nullcontext
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, nullcontext
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -15,6 +15,7 @@ import typer
 from idnode.adapters import real_adapters
 from idnode.cli.exits import Exit, errors_as_lines, fail, show
 from idnode.client.administrator import Administrator
+from idnode.client.config_folder import root_folder
 from idnode.client.errors import NoAnswer, Refused
 from idnode.client.resolver import Record, Resolver
 from idnode.keeping import check_mode
@@ -37,6 +38,14 @@ AdminServer = Annotated[
     str | None, typer.Option(envvar="IDNODE_SERVER", help="host:port, or an http:// address; else of --config-dir.")
 ]
 Session = Annotated[bool, typer.Option(help="Prove once in a session; without it each request, and all in clear.")]
+WalkFrom = Annotated[
+    Path | None,
+    typer.Option(envvar="IDNODE_CONFIG_DIR", help="A client-config folder: walk from the root it names."),
+]
+ReadyFile = Annotated[
+    Path | None,
+    typer.Option(envvar="IDNODE_READY_FILE", help="The ready file of a country: walk from its root."),
+]
 DEFAULT_SERVER = "127.0.0.1:2641"
 
 
@@ -120,9 +129,36 @@ def _shown(record: Record) -> str:
     return "\n".join(lines)
 
 
+@asynccontextmanager
+async def beginning(
+    server: str | None, config_dir: Path | None, ready_file: Path | None, ways: tuple[str, ...]
+) -> AsyncIterator[Resolver]:
+    """A resolver that asks the server, or else walks from the root that folder or file names."""
+    adapters = real_adapters()
+    try:
+        if server is None and config_dir is None and ready_file is not None:
+            config_dir = root_folder(adapters.disk, ready_file)
+        if server is not None or config_dir is None:
+            resolver = Resolver(server or DEFAULT_SERVER, adapters=adapters, transports=ways)
+        else:
+            resolver = Resolver.open(config_dir, adapters=adapters, transports=ways)
+        async with resolver:
+            yield resolver
+    finally:
+        adapters.close()
+
+
 def resolve(
     handle: str,
-    server: Server = DEFAULT_SERVER,
+    server: Annotated[
+        str | None,
+        typer.Option(
+            envvar="IDNODE_SERVER",
+            help=f"Ask this server only: host:port, or an http:// address. Without it and a start: {DEFAULT_SERVER}.",
+        ),
+    ] = None,
+    config_dir: WalkFrom = None,
+    ready_file: ReadyFile = None,
     index: Annotated[list[int] | None, typer.Option(help="Only this index; may be repeated.")] = None,
     type_: Annotated[list[str] | None, typer.Option("--type", help="Only this type; may be repeated.")] = None,
     transport: Annotated[
@@ -130,11 +166,11 @@ def resolve(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show what a handle resolves to."""
+    """Show what a handle resolves to: walk down from the root, or ask one server."""
 
     async def main() -> Record:
         ways = (transport.value,) if transport else tuple(Transport)
-        async with Resolver(server, transports=ways) as resolver:
+        async with beginning(server, config_dir, ready_file, ways) as resolver:
             return await resolver.resolve(handle, types=type_ or (), indexes=index or ())
 
     with errors_as_lines():

@@ -66,6 +66,22 @@ def read_config_folder(disk: Disk, folder: Path, *, with_private_key: bool) -> C
     )
 
 
+def root_folder(disk: Disk, ready_file: Path) -> Path:
+    """The client-config folder of the root that a ready file tells of (docs/ready-file.md): where a walk begins.
+
+    Raises :class:`ConfigUnusable`, FileNotFoundError.
+    """
+    try:
+        nodes = as_array(_members(disk, ready_file).need("nodes"), "nodes")
+        entries = [Members(node, f"nodes[{place}]") for place, node in enumerate(nodes)]
+        folder = next((each.text("client_config") for each in entries if each.text("role") == "root"), None)
+    except ProtocolError as wrong:
+        raise ConfigUnusable(f"{ready_file}: {wrong}") from wrong
+    if folder is None:
+        raise ConfigUnusable(f"{ready_file} tells of no root")
+    return Path(folder)
+
+
 def _members(disk: Disk, path: Path) -> Members:
     try:
         return Members(parse_json(disk.read(path)), path.name)

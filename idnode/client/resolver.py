@@ -141,7 +141,7 @@ class Resolver:
         self.adapters = adapters or (resolution.adapters if resolution is not None else real_adapters())
         self._owns_resolution = roots is not None
         if roots is not None:
-            start = roots if isinstance(roots, Roots) else Roots(tuple(roots))
+            start = (roots if isinstance(roots, Roots) else Roots(tuple(roots))).named()
             resolution = Resolution(self.adapters, start, settings or ResolutionSettings(protocols=_only(transports)))
         self.resolution = resolution
         self.public_key = public_key

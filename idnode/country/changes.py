@@ -11,6 +11,9 @@ Moving a prefix, so that no resolution fails in between::
                               remember where the prefix was: the TTL of the delegation record
     unhome and remove         at the former holder
 
+A prefix may move on before that: A follows B, which follows C. Who follows ends first, so that nobody copies a removal.
+Back at a node that lingers, this ends its lingering.
+
 Whatever is written is journalled where it is written. A restart takes up a linger where it was.
 """
 
@@ -47,7 +50,8 @@ class Changes:
 
     def __init__(self, country: Country) -> None:
         self._country = country
-        self._lingering: dict[str, tuple[Moved, Follower, TimerHandle]] = {}
+        self._lingering: dict[tuple[str, str], tuple[Moved, Follower, TimerHandle]] = {}
+        """(prefix in upper case, former holder) -> what ends it. Former holders of a prefix follow one another."""
         self._tasks: set[asyncio.Task[None]] = set()
 
     # --- nodes ---------------------------------------------------------------------------------------------------
@@ -203,7 +207,8 @@ class Changes:
             except BaseException:
                 source.node.moving.release(scope.prefix)
                 raise
-            moved = Moved(prefix=prefix, source=source.name, target=to, until=country.adapters.clock.now() + linger)
+            back = await self._no_longer(prefix, target)
+            moved = Moved(prefix=prefix, source=source.name, target=to, until=self._until(prefix, linger))
             country.state.topology = after
             country.state.moved.append(moved)
             country.take_specs()
@@ -212,19 +217,39 @@ class Changes:
                 await self._switch(prefix, source, target)
             except BaseException:
                 await self._switch_back(moved, scope, before)
+                if back is not None:
+                    country.state.moved.append(back)
+                    self._linger(back, scope)
                 raise
-            source.node.moving.point(scope.prefix, to)
+            target.node.moving.release(scope.prefix)
+            for each in self._of_prefix(prefix):
+                country.member(each.source).node.moving.point(scope.prefix, to)
             country.write_client_configs()
             country.save()
             return written
 
+    def _of_prefix(self, prefix: str) -> list[Moved]:
+        return [each for each in self._country.state.moved if each.prefix.upper() == prefix.upper()]
+
+    def _until(self, prefix: str, linger: float) -> float:
+        """When a former holder ends, not before those that follow it."""
+        return max([self._country.adapters.clock.now() + linger, *(each.until for each in self._of_prefix(prefix))])
+
+    async def _no_longer(self, prefix: str, member: CountryNode) -> Moved | None:
+        """A former holder that is to hold the prefix again stops following; writes there stay refused for now."""
+        entry = self._lingering.pop((prefix.upper(), member.name), None)
+        if entry is None:
+            return None
+        moved, follower, timer = entry
+        timer.cancel()
+        await follower.stop()
+        self._country.state.moved.remove(moved)
+        return moved
+
     async def _switch_back(self, moved: Moved, scope: Scope, before: Topology) -> None:
         """A record of the tree could not be written: everything is as before, the former holder takes writes again."""
         country = self._country
-        _, follower, timer = self._lingering.pop(moved.prefix)
-        timer.cancel()
-        await follower.stop()
-        country.state.moved.remove(moved)
+        await self._no_longer(moved.prefix, country.member(moved.source))
         country.state.topology = before
         country.take_specs()
         country.member(moved.source).node.moving.release(scope.prefix)
@@ -238,11 +263,6 @@ class Changes:
             raise Refused(f"{target.name} holds {prefix} already")
         if target.name in self._country.state.leaving:
             raise Refused(f"{target.name} is leaving")
-        busy = next((each for each in self._country.state.moved if each.prefix.upper() == prefix.upper()), None)
-        if busy is not None:
-            raise Refused(
-                f"{prefix} moved a short time ago: {busy.source} still answers for it; move it on when that is over"
-            )
 
     async def _copy(self, scope: Scope, source: CountryNode, target: CountryNode) -> int:
         """Everything, what changed meanwhile, and the rest with writes held back. Ends with writes held back."""
@@ -297,7 +317,7 @@ class Changes:
         follower = Follower(scope, holder, former)
         clock = country.adapters.clock
         timer = clock.call_later(max(0.0, moved.until - clock.now()), lambda: self._begin_ending(moved))
-        self._lingering[moved.prefix] = (moved, follower, timer)
+        self._lingering[moved.prefix.upper(), moved.source] = (moved, follower, timer)
 
     def _begin_ending(self, moved: Moved) -> None:
         task = asyncio.get_running_loop().create_task(self._end_linger(moved))
@@ -306,17 +326,20 @@ class Changes:
 
     async def _end_linger(self, moved: Moved) -> None:
         """The former holder forgets the prefix, and ends if it was only waiting for that."""
+        async with self._country.changing:
+            await self._finish(moved)
+            self._country.save()
+
+    async def _finish(self, moved: Moved) -> None:
         country = self._country
-        async with country.changing:
-            _, follower, timer = self._lingering.pop(moved.prefix)
-            timer.cancel()
-            await follower.stop()
-            former = country.member(moved.source)
-            await self._forget(moved.prefix, former)
-            country.state.moved.remove(moved)
-            if moved.source in country.state.leaving and all(m.source != moved.source for m in country.state.moved):
-                await self._end(moved.source)
-            country.save()
+        for follows in [each for each in self._of_prefix(moved.prefix) if each.target == moved.source]:
+            await self._finish(follows)
+        former = self._country.member(moved.source) if moved in country.state.moved else None
+        if former is None or await self._no_longer(moved.prefix, former) is None:
+            return  # it ended with the one it followed, or holds the prefix again
+        await self._forget(moved.prefix, former)
+        if moved.source in country.state.leaving and all(m.source != moved.source for m in country.state.moved):
+            await self._end(moved.source)
 
     async def _forget(self, prefix: str, former: CountryNode) -> None:
         """Unhome the prefix, remove its records. What other prefixes of the node need stays."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from itertools import islice
@@ -29,6 +29,7 @@ from idnode.country.keeping import State, StateStore
 from idnode.country.keys import drawn_key
 from idnode.country.nodes import CountryNode, Habits, Ports, admin_handle, config_of
 from idnode.country.population import population
+from idnode.country.ports import ports_of, wanted_ports
 from idnode.country.shipped import find_topology, shipped_topology
 from idnode.country.signing import give_signers
 from idnode.country.topology import NodeSpec, Topology, TopologyWrong, Trusting
@@ -44,8 +45,6 @@ from idnode_protocol.value import HandleValue, Reference
 from idnode_registry.crypto import Signer
 from idnode_registry.format import PUBLIC_READ
 
-DEMO_PORTS: Final = Ports(2641, 8000)
-RECURSIVE_PORT: Final = 3641
 ADDRESSES: Final = ("127.0.0.1", "::1")
 PORT_TRIES_MAX: Final = 8
 """How often a node whose free ports were taken by somebody else in the meantime tries others."""
@@ -95,6 +94,8 @@ class Country:
         self.changing = asyncio.Lock()
         """Held while a node joins or leaves or a prefix moves: one change at a time."""
         self.changes = Changes(self)
+        self.on_change: list[Callable[[], None]] = []
+        """Told whenever a node has joined or left or a prefix has moved; short, never raise."""
 
     @classmethod
     def start(
@@ -261,6 +262,9 @@ class Country:
             self._habits = Habits(usable_addresses(self.adapters))
         for spec in self._in_order():
             await self.launch(spec)
+        for member in self.nodes:
+            if member.node.resolution is not None:
+                member.node.resolution.roots = self._roots()
         await self.weave()
         await self._populate()
         await self.changes.resume()
@@ -286,8 +290,10 @@ class Country:
 
     def save(self) -> None:
         """Keep what a restart needs."""
-        self.state.ports = {name: _ports_of(member.node) for name, member in self._nodes.items()}
+        self.state.ports = {name: ports_of(member.node) for name, member in self._nodes.items()}
         self._states.save(self.state)
+        for tell in self.on_change:
+            tell()
 
     def folder(self, name: str) -> Path:
         """Where a node's files lie."""
@@ -350,12 +356,12 @@ class Country:
         """The started node. Ports nobody asked for by number are looked for again when somebody else takes them."""
         store = folder / "store" if self._data is not None else None
         assert self._habits is not None
-        wanted = self._ports(spec, number)
+        wanted = wanted_ports(spec, number, self._port_base, self.topology, self.state.demo)
         for tries_left in reversed(range(PORT_TRIES_MAX)):
             ports, is_chosen_freely = self._concrete(spec, wanted)
             admin = self.state.administrators.get(spec.name)
             config = config_of(spec, ports, self._habits, store, admin, self.trusting)
-            node = Node(config, self.adapters, signer, roots=self._roots() if spec.role == "recursive" else None)
+            node = Node(config, self.adapters, signer, roots=self._roots())
             node.country = self
             try:
                 await node.start()
@@ -368,23 +374,11 @@ class Country:
         raise AssertionError("the last try either returns or raises")
 
     def _roots(self) -> Roots:
-        """Where a recursive node's walk begins."""
+        """Where every node's walk begins; nowhere while the root has not started."""
+        if self.topology.root.name not in self._nodes:
+            return Roots()
         sites = tuple(site for _, site in self.root.node.sites)
         return Roots(sites, updated_at=self.adapters.clock.now(), keys=(self.root.node.signer.public_key_octets,))
-
-    def _ports(self, spec: NodeSpec, number: int) -> Ports:
-        """What was asked for; 0 = any."""
-        if self._port_base:
-            return Ports(self._port_base + 2 * number, self._port_base + 2 * number + 1)
-        usual = Ports(0, 0)
-        if self._port_base is None and spec.name == self.state.demo:
-            usual = DEMO_PORTS
-        elif self._port_base is None and spec.role == "recursive":
-            first = next(each for each in self.topology.nodes if each.role == "recursive")
-            usual = Ports(RECURSIVE_PORT if spec == first else 0, 0)
-        native = usual.native if spec.port is None or self._port_base == 0 else spec.port
-        http = usual.http if spec.http_port is None or self._port_base == 0 else spec.http_port
-        return Ports(native, http)
 
     def _concrete(self, spec: NodeSpec, wanted: Ports) -> tuple[Ports, bool]:
         """Numbers for what may be any: those of the last run, else free ones. And whether there was such a choice."""
@@ -490,7 +484,3 @@ class Country:
             self.root_records(),
             is_recursive=member.role == "recursive",
         )
-
-
-def _ports_of(node: Node) -> tuple[int, int]:
-    return node.tcp_addresses[0].port, node.http_addresses[0].port if node.http_addresses else 0

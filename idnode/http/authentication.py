@@ -108,7 +108,7 @@ async def prove(call: Call, values: dict[str, str], sessions: HttpSessions) -> N
         call.caller = Caller(handle, verdict.index)
         sessions.prove(session, call.caller)
     else:
-        call.failure = "the signature does not fit a key of this identity"
+        call.failure = verdict.reason if verdict.is_unheard else "the signature does not fit a key of this identity"
 
 
 async def _basic(call: Call, text: str) -> None:
@@ -120,7 +120,7 @@ async def _basic(call: Call, text: str) -> None:
     if verdict.is_valid:
         call.caller = Caller(handle, index)
     else:
-        call.failure = "the secret key does not fit this identity"
+        call.failure = verdict.reason if verdict.is_unheard else "the secret key does not fit this identity"
 
 
 async def server_signature(call: Call, session: HttpSession, cnonce: str) -> str | None:

@@ -15,6 +15,8 @@ from idnode.chain import Handler
 from idnode.exchange import Challenged, Exchange
 from idnode.metrics import Metrics
 from idnode.proofs import Proofs
+from idnode.resolution.elsewhere import ElsewhereMemory
+from idnode.source import Source
 from idnode_protocol.codes import OpCode, OpFlag, ResponseCode
 from idnode_protocol.digest import RequestDigest
 from idnode_protocol.message import Message
@@ -22,6 +24,7 @@ from idnode_protocol.requests import ChallengeAnswerRequest
 from idnode_protocol.responses import ChallengeResponse
 from idnode_registry.ask import ANONYMOUS, Ask, Caller, Reply, refusal
 from idnode_registry.challenges import Challenge, ChallengeTable, ChallengeTableFull
+from idnode_registry.plans import Plan
 from idnode_registry.registry import Registry
 from idnode_registry.sessions import Session, SessionTable
 from idnode_registry.verify import Verdict
@@ -45,12 +48,14 @@ class AuthenticationLink:
         sessions: SessionTable,
         proofs: Proofs,
         metrics: Metrics,
+        elsewhere: ElsewhereMemory | None,
     ) -> None:
         self._registry = registry
         self._challenges = challenges
         self._sessions = sessions
         self._proofs = proofs
         self._metrics = metrics
+        self._elsewhere = elsewhere
 
     async def __call__(self, exchange: Exchange, following: Handler) -> Reply:
         message = exchange.message
@@ -156,7 +161,7 @@ class AuthenticationLink:
         """
         claimed = Caller(answer.user_handle, answer.user_index)
         if not (answer.auth_type == "HS_PUBKEY" and answer.user_index == 0):
-            refused = self._lacks_right(challenge.request.ask, claimed, exchange.now)
+            refused = await self._lacks_right(challenge.request.ask, claimed, exchange.now, exchange.source)
             if refused is not None:
                 self._metrics.auth(_METHOD.get(answer.auth_type, "other"), "no right")
                 return refused, ANONYMOUS
@@ -166,15 +171,18 @@ class AuthenticationLink:
             return _refused(verdict), ANONYMOUS
         return Reply(ResponseCode.SUCCESS), Caller(answer.user_handle, verdict.index)
 
-    def _lacks_right(self, ask: Ask, claimed: Caller, now: float) -> Reply | None:
-        decided = self._registry.answer(ask, claimed, now)
-        if isinstance(decided, Reply) and decided.code == ResponseCode.INVALID_ADMIN:
-            return decided
-        return None
+    async def _lacks_right(self, ask: Ask, claimed: Caller, now: float, source: Source) -> Reply | None:
+        async def decide() -> Reply | Plan:
+            return self._registry.answer(ask, claimed, now)
+
+        decided = await (decide() if self._elsewhere is None else self._elsewhere.settle(decide, source))
+        return decided if isinstance(decided, Reply) and decided.code in _UNENTITLED else None
 
 
+_UNENTITLED: Final = frozenset({ResponseCode.INVALID_ADMIN, ResponseCode.AUTHENTICATION_ERROR})
+"""No right, or nobody could say whether there is one; the proof is then not looked at."""
 _METHOD: Final = {"HS_SECKEY": "seckey", "HS_PUBKEY": "pubkey"}
 
 
 def _refused(verdict: Verdict) -> Reply:
-    return refusal(verdict.code, FAILURE_TEXTS.get(verdict.code, ""))
+    return refusal(verdict.code, verdict.reason if verdict.is_unheard else FAILURE_TEXTS.get(verdict.code, ""))

@@ -5,6 +5,8 @@ A fault below this link becomes code 2 for the peer, who learns nothing, and a l
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import replace
 from typing import Final
 
 from idnode.chain import Handler
@@ -13,7 +15,7 @@ from idnode.logs import NodeLog
 from idnode.metrics import Metrics
 from idnode_protocol.codes import ResponseCode
 from idnode_registry.ask import Reply, refusal
-from idnode_registry.execution import DAMAGED, STORAGE_FULL
+from idnode_registry.execution import DAMAGE, DAMAGED, STORAGE_FULL
 from idnode_registry.store import Store
 
 FAULT_TEXT: Final = "a fault of this node, not of the request; its log tells more"
@@ -38,7 +40,17 @@ class LogLink:
             return refusal(ResponseCode.ERROR, FAULT_TEXT)
         if reply.code not in (ResponseCode.SUCCESS, ResponseCode.HANDLE_NOT_FOUND):
             self._note(exchange, reply)
+        if reply.pages is not None:
+            return replace(reply, pages=self._watched(reply.pages, exchange))
         return reply
+
+    def _watched(self, pages: Iterator[tuple[bytes, ...]], exchange: Exchange) -> Iterator[tuple[bytes, ...]]:
+        """A list is read while it is sent; what is damaged shows then."""
+        try:
+            yield from pages
+        except DAMAGE:
+            self._log.write("damaged-record", handle=exchange.ask.request.handle)
+            raise
 
     def _note(self, exchange: Exchange, reply: Reply) -> None:
         text = getattr(reply.response, "text", "")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from idnode.client.errors import NoAnswer
 from idnode.resolution.budget import Budget
@@ -21,6 +21,9 @@ from idnode_protocol.values.site import SiteInfo
 
 if TYPE_CHECKING:
     from idnode.resolution.engine import Resolution
+
+
+KEYLESS: Final = "its site record has no key, so its answers cannot be certified"
 
 
 class PrefixBusy(Exception):
@@ -46,6 +49,9 @@ class Asking:
         failures: list[str] = []
         error: type[NoAnswer] = NoAnswer
         for door in shared.doors(sites, with_slash(question.name), primary_only=question.has(OpFlag.AT)):
+            if question.has(OpFlag.CT) and not door.server.public_key:
+                failures.append(f"{door}: {KEYLESS}")
+                continue
             clock = shared.adapters.clock
             with self._trace.step("ask", to_text(question.name), server=str(door)) as step:
                 try:
@@ -79,8 +85,11 @@ class Asking:
     async def verify(self, request: VerifyRequest, sites: Sequence[SiteInfo]) -> bool | Outcome:
         """Let one of the sites check a proof (opcode 201)."""
         failures = []
-        flags = self._shared.upstream_flags(REQUEST_FLAGS)
+        flags = self._shared.upstream_flags(REQUEST_FLAGS | OpFlag.CT)
         for door in self._shared.doors(sites, with_slash(request.user_handle), primary_only=False):
+            if not door.server.public_key:
+                failures.append(f"{door}: {KEYLESS}")
+                continue
             with self._trace.step("ask", f"proof of {to_text(request.user_handle)}", server=str(door)):
                 try:
                     answered = await self._shared.upstream.send(

@@ -99,6 +99,8 @@ class Resolution:
         self._prefix_budgets = Budgets({} if rate is None else {WorkClass.RESOLVE: Rate(rate, burst, 1.0)})
         self._reloaded_at = float("-inf")
         self._report = reporter()
+        self.on_forget: list[Callable[[], None]] = []
+        """Told when everything is forgotten; may be called from any thread."""
 
     async def close(self) -> None:
         """Give up what is under way; ``roots`` and cache stay as they are."""
@@ -267,6 +269,8 @@ class Resolution:
         """A record was written here, or a prefix homed: what is remembered about it no longer counts."""
         if everything or is_prefix_handle(name):
             self.cache.clear()
+            for forget in self.on_forget:
+                forget()
         else:
             self.cache.drop(name)
 

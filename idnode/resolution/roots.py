@@ -37,16 +37,18 @@ class Roots:
     caching: tuple[SiteInfo, ...] = ()
     keys: tuple[bytes, ...] = ()
 
-    def __post_init__(self) -> None:
+    def named(self) -> Roots:
+        """The same, if there is somebody to begin at; raises InvalidText."""
         if not self.sites and not self.caching:
             raise InvalidText("there is no root site to start from; give the site record of the root's server")
+        return self
 
 
 def roots_of(records: Records, overrides: Overrides | None = None, updated_at: float = 0.0) -> Roots:
     """The roots in bootstrap records; service handles are looked up among the records only. Raises InvalidText."""
     local: Mapping[bytes, tuple[SiteInfo, ...]] = overrides or {}
     sites = local.get(ROOT_HANDLE) or _sites_of(records, ROOT_HANDLE, set())
-    return Roots(tuple(sites), local, updated_at, keys=_keys_of(records))
+    return Roots(tuple(sites), local, updated_at, keys=_keys_of(records)).named()
 
 
 def _keys_of(records: Records) -> tuple[bytes, ...]:

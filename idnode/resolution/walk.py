@@ -35,7 +35,7 @@ from idnode.resolution.sites import (
     sites_in,
 )
 from idnode.resolution.upstream import Answered, LeftAlone
-from idnode_protocol.codes import OpFlag, ResponseCode, response_text
+from idnode_protocol.codes import REQUEST_FLAGS, OpFlag, ResponseCode, response_text
 from idnode_protocol.handle import ROOT_HANDLE, fold, is_prefix_handle, prefix_handle, to_text, with_slash
 from idnode_protocol.requests import VerifyRequest
 from idnode_protocol.responses import ReferralResponse
@@ -328,8 +328,8 @@ class Walk:
         return failed(Failure.NO_SERVICE, "the referral names nobody")
 
     async def verify(self, request: VerifyRequest) -> bool | Outcome:
-        """Let the server of the user's handle check a proof (opcode 201)."""
-        sites = await self.sites_for(Question(request.user_handle))
+        """Let the server of the user's handle check a proof (opcode 201), all of it certified."""
+        sites = await self.sites_for(Question(request.user_handle, flags=int(REQUEST_FLAGS | OpFlag.CT)))
         return sites if isinstance(sites, Outcome) else await self._asking.verify(request, sites)
 
     async def site_values(self, question: Question) -> tuple[HandleValue, ...]:

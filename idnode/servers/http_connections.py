@@ -59,11 +59,13 @@ class HttpConnections:
             return False
         self._in_all += 1
         self._per_address[address] += 1
+        self.metrics.http_connections.inc()
         return True
 
     def leave(self, address: str) -> None:
         """Count a connection out that was admitted."""
         self._in_all -= 1
+        self.metrics.http_connections.dec()
         self._per_address[address] -= 1
         if not self._per_address[address]:
             del self._per_address[address]

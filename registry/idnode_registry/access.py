@@ -1,8 +1,8 @@
 """Who may do what: HS_ADMIN values, groups, the server's own lists (docs/protocol.md §5.6).
 
 A decision is None (go on) or the refusal. An anonymous caller is refused with 402, so that he may prove who he is; one
-with a name who lacks the right with 400 and the reason. Rights are read where they are stored, here: the reference
-fetches HS_ADMIN values and groups of other servers by a certified resolution, this one says that it has not got them.
+with a name who lacks the right with 400 and the reason. HS_ADMIN values of prefix handles and groups that other servers
+hold are fetched if there is a way (:mod:`idnode_registry.elsewhere`), after all that is here was looked at.
 """
 
 from __future__ import annotations
@@ -19,12 +19,15 @@ from idnode_protocol.value import HandleValue, Reference
 from idnode_protocol.values.admin import AdminRecord, permission_names
 from idnode_protocol.values.vlist import decode_vlist
 from idnode_registry.ask import Caller, Reply, refusal
+from idnode_registry.elsewhere import Need, NotAtHand, Wanted
 
 if TYPE_CHECKING:
     from idnode_registry.registry import Registry
 
 GROUPS_OPENED_MAX: Final = 256
 """Values opened as groups for one decision; a deeper web of groups grants nothing more."""
+FAR_GROUPS_OPENED_MAX: Final = 8
+"""The same of values that other servers hold; each may cost a walk."""
 
 CHANGE_BITS: Final[dict[tuple[bool | None, bool | None], int]] = {
     (None, False): AdminPermission.ADD_VALUE,
@@ -62,7 +65,14 @@ def is_privileged(registry: Registry, caller: Caller) -> bool:
     settings = registry.settings
     if caller.is_system or settings.anonymous_full_access:
         return True
-    return settings.server_admin_full_access and is_listed(registry, caller, settings.server_admins)
+    if not settings.server_admin_full_access:
+        return False
+    try:
+        return is_listed(registry, caller, settings.server_admins)
+    except NotAtHand as missing:
+        if not missing.was_asked_for:
+            raise
+        return False  # other rights of his may still be found
 
 
 def denied(caller: Caller, reason: str) -> Reply:
@@ -94,7 +104,10 @@ def grants(registry: Registry, caller: Caller, authority: Authority, needed: int
     """Whether an HS_ADMIN value with all the bits names the caller or a group he is in."""
     if caller.handle is None:
         return False
-    records = _admin_records(authority.values or ())
+    values = authority.values
+    if values is None and registry.is_elsewhere(authority.handle):
+        values = registry.from_elsewhere(Wanted(authority.handle, Need.RIGHTS)).values
+    records = _admin_records(values or ())
     return is_listed(registry, caller, [record.reference for record in records if record.grants(needed)])
 
 
@@ -108,19 +121,37 @@ def _admin_records(values: Iterable[HandleValue]) -> Iterable[AdminRecord]:
 
 
 def is_listed(registry: Registry, caller: Caller, references: Iterable[Reference]) -> bool:
-    """Whether one of the references is the caller (index 0 = any) or leads to an HS_VLIST that lists him."""
+    """Whether one of the references is the caller (index 0 = any) or leads to an HS_VLIST that lists him.
+
+    Raises :class:`NotAtHand` when only a group of another server can tell.
+    """
     if caller.handle is None:
         return False
-    waiting = deque(references)
+    near, far = deque(references), deque[Reference]()
     opened: set[tuple[bytes, int]] = set()
-    while waiting:
-        reference = waiting.popleft()
+    missing: NotAtHand | None = None
+    far_opened = 0
+    while near or (far and far_opened < FAR_GROUPS_OPENED_MAX):
+        is_far = not near
+        reference = far.popleft() if is_far else near.popleft()
         if reference.index in (0, caller.index) and _same_handle(registry, reference.handle, caller.handle):
             return True
         key = (registry.fold(reference.handle), reference.index)
-        if reference.index > 0 and key not in opened and len(opened) < GROUPS_OPENED_MAX:
-            opened.add(key)
-            waiting.extend(_members(registry, reference))
+        if reference.index <= 0 or key in opened or len(opened) >= GROUPS_OPENED_MAX:
+            continue
+        if not is_far and registry.is_elsewhere(reference.handle):
+            far.append(reference)
+            continue
+        opened.add(key)
+        far_opened += is_far
+        try:
+            near.extend(_far_members(registry, reference) if is_far else _members(registry, reference))
+        except NotAtHand as wrong:
+            if not wrong.was_asked_for:
+                raise
+            missing = missing or wrong
+    if missing is not None:
+        raise missing
     return False
 
 
@@ -132,8 +163,17 @@ def _same_handle(registry: Registry, one: bytes, other: bytes) -> bool:
 
 
 def _members(registry: Registry, reference: Reference) -> tuple[Reference, ...]:
-    for value in registry.values(reference.handle) or ():
-        if value.index == reference.index and value.has_type("HS_VLIST"):
+    return _listed_in(registry.values(reference.handle) or (), reference.index)
+
+
+def _far_members(registry: Registry, reference: Reference) -> tuple[Reference, ...]:
+    known = registry.from_elsewhere(Wanted(reference.handle, Need.GROUP, reference.index))
+    return _listed_in(known.values, reference.index)
+
+
+def _listed_in(values: Iterable[HandleValue], index: int) -> tuple[Reference, ...]:
+    for value in values:
+        if value.index == index and value.has_type("HS_VLIST"):
             try:
                 return decode_vlist(value.data)
             except RemoteError:
@@ -155,7 +195,4 @@ def list_authority(registry: Registry, name: bytes) -> Authority:
 
 
 def _administered(registry: Registry, handle: bytes) -> Authority:
-    values = registry.values(handle)
-    if values is not None and not registry.settings.allow_prefix_admins:
-        return Authority(handle, ())
-    return Authority(handle, values)
+    return Authority(handle, registry.values(handle) if registry.settings.allow_prefix_admins else ())

@@ -14,6 +14,7 @@ from idnode_protocol.codes import REQUEST_FLAGS, OpFlag, ResponseCode
 from idnode_protocol.requests import AnyRequest
 from idnode_protocol.responses import AnyResponse, ErrorResponse
 from idnode_protocol.versions import CURRENT, Version
+from idnode_registry.elsewhere import Wanted
 
 if TYPE_CHECKING:
     from idnode_registry.operations.replication import RecordStream
@@ -78,10 +79,12 @@ class Reply:
     """How it ended. ``code`` is a response code; 402 says that the caller must prove who he is (no body here).
 
     ``response`` is the body as a value. A resolution carries ``octets`` instead, the finished body, because a stored
-    record is never decoded to answer. ``pages`` carries the names of a list, at most 50 at a time. ``flags`` are to be
+    record is never decoded to answer. ``pages`` carries the names of a list, at most 50 at a time; read while they are
+    sent, so that what is damaged shows only then (``execution.DAMAGE``). ``flags`` are to be
     set in the response beside the usual ones (OWE, MNS). ``is_private``: a value without public read is inside.
     ``freshness`` is None for what this server itself knows.
-    ``is_lasting``: right until the record or its prefix handle changes; what a template makes depends on more.
+    ``is_lasting``: right until the record or its prefix handle changes, with a freshness as long as that says; what a
+    template makes depends on more. ``wanted``: undecided until that part of another server's record is at hand.
     """
 
     code: int
@@ -94,6 +97,7 @@ class Reply:
     freshness: Freshness | None = None
     stream: RecordStream | None = field(default=None, compare=False)
     """Records that follow the message on its connection (replication)."""
+    wanted: Wanted | None = None
 
     @property
     def is_success(self) -> bool:

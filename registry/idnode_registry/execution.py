@@ -7,8 +7,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from idnode_protocol.codes import ResponseCode
+from idnode_protocol.errors import RemoteError
 from idnode_registry.ask import Ask, Caller, Reply, refusal
 from idnode_registry.errors import (
+    AskingError,
     FeedRetained,
     NotRepresentable,
     ReadingError,
@@ -26,7 +28,10 @@ if TYPE_CHECKING:
 
 READ_ONLY: Final = "the store is read-only since a write failed; the operator has to restart the node on a sound disk"
 STORAGE_FULL: Final = "storage full; the operator has to free some space"
+DAMAGE: Final = (ReadingError, AskingError, RemoteError)
+"""What reading a record raises that cannot be served."""
 DAMAGED: Final = "the stored record is damaged and is not served; the operator has to restore it"
+DAMAGED_LIST: Final = "a record in this list is damaged and the list ends here; the operator has to restore it"
 ATTEMPTS_MAX: Final = 32
 """Each attempt fails only because another write of the same record succeeded."""
 

@@ -10,18 +10,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from idnode_protocol.codes import ResponseCode
-from idnode_protocol.errors import RemoteError
 from idnode_protocol.handle import fold_name, split, with_slash
 from idnode_protocol.value import HandleValue, Reference, values_from_octets
 from idnode_protocol.values.site import SiteInfo
 from idnode_registry import format as record_format
 from idnode_registry.ask import Ask, Caller, Reply, refusal
 from idnode_registry.check import check_registry
-from idnode_registry.errors import AskingError, ReadingError, StoreClosed
-from idnode_registry.execution import DAMAGED, Execution
+from idnode_registry.elsewhere import CERTIFIED, Elsewhere, Known, NotAtHand, Wanted
+from idnode_registry.errors import StoreClosed
+from idnode_registry.execution import DAMAGE, DAMAGED, Execution
 from idnode_registry.operations import decide
 from idnode_registry.place import Place
 from idnode_registry.plans import Change, Listener, Plan
@@ -76,9 +76,7 @@ class Registry:
     """Decides about requests and carries them out. All methods may be called from any thread.
 
     ``rng`` (n -> n random octets) mints names. ``on_change`` is told of each commit before its reply is given.
-    ``namespace_of`` (prefix handle -> HS_NAMESPACE data, None = it has none) is asked for prefix handles that are not
-    stored here; it must not wait, and answers that needed it are not lasting. With a ``sealer`` every record that is
-    created or changed is signed in the same write, which takes milliseconds.
+    With a ``sealer`` every record that is created or changed is signed in the same write, which takes milliseconds.
     """
 
     def __init__(
@@ -89,7 +87,6 @@ class Registry:
         rng: Callable[[int], bytes],
         site: SiteInfo | None = None,
         on_change: Listener | None = None,
-        namespace_of: Callable[[bytes], bytes | None] | None = None,
         sealer: Sealer | None = None,
     ) -> None:
         self.store = store
@@ -98,7 +95,8 @@ class Registry:
         self.site = site
         self.place: Place | None = None
         self.on_change = on_change
-        self.namespace_of = namespace_of
+        self.elsewhere: Elsewhere | None = None
+        """What is at hand of other servers' records; None = nothing is, and none can be fetched."""
         self.sign: Callable[[bytes], bytes] | None = None
         """The node's signature, SHA-256; without it nothing is vouched for and our own mirrors are not served."""
         self.sealer = sealer
@@ -129,6 +127,20 @@ class Registry:
         """Whether this server answers for the name."""
         return self.homed.covers(self.fold(with_slash(name)))
 
+    def is_elsewhere(self, name: bytes) -> bool:
+        """Whether a record can only be had from another server, and there is a way to ask. Raises ReadingError."""
+        if self.elsewhere is None or self.record(name) is not None:
+            return False
+        folded = self.fold(with_slash(name))
+        return not self.homed.covers(folded) or (self.place is not None and not self.place.holds(folded))
+
+    def from_elsewhere(self, wanted: Wanted) -> Known:
+        """What is at hand of another server's record. Raises :class:`NotAtHand`."""
+        known = None if self.elsewhere is None else self.elsewhere(wanted)
+        if known is None or known.failure:
+            raise NotAtHand(wanted, known)
+        return known
+
     def homed_prefixes(self) -> tuple[bytes, ...]:
         """The homed prefix handles, such as ``0.NA/99.900``, sorted."""
         return self.homed.names
@@ -148,16 +160,22 @@ class Registry:
             return decide(self, ask, caller, now)
         except StoreClosed:
             return refusal(ResponseCode.SERVER_BUSY, "the server is stopping")
-        except (ReadingError, AskingError, RemoteError):
+        except DAMAGE:
             # Never served and never written over; code 2 makes a client try another server of the site.
             return refusal(ResponseCode.ERROR, DAMAGED)
+        except NotAtHand as missing:
+            is_right = missing.wanted.need in CERTIFIED
+            refused = refusal(
+                ResponseCode.AUTHENTICATION_ERROR if is_right else ResponseCode.ERROR, f"{missing}; try again later"
+            )
+            return replace(refused, is_lasting=False, wanted=None if missing.was_asked_for else missing.wanted)
 
     def refer(self, ask: Ask) -> Reply | None:
         """The referral of a request the node itself carries out (opcode 201), when its name is not stored here."""
         name = self.fold(with_slash(ask.request.handle))
         try:
             return None if self.record(name) is not None else referral(self, ask, name)
-        except (ReadingError, AskingError, RemoteError):
+        except DAMAGE:
             return None  # the operation meets the same record and says so
 
     def execute(self, ask: Ask, caller: Caller, now: float) -> Future[Reply]:

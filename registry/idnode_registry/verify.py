@@ -57,6 +57,8 @@ class Verdict:
     index: int = 0
     method: str = ""
     reason: str = ""
+    is_unheard: bool = False
+    """Neither right nor wrong: the server that keeps the key could not be asked; ``reason`` may be shown."""
 
     @property
     def is_valid(self) -> bool:
@@ -78,14 +80,35 @@ def authenticate(
 
     ``allow_weak`` takes MD5 and SHA-1 answers too; keep it False for our own challenges unless configured.
     """
-    method = _METHODS.get(auth_type)
-    if method is None:
-        return Verdict(ResponseCode.INVALID_CREDENTIAL, user_index, auth_type[:32], "unknown authentication type")
-    message = nonce, digest
+    parsed = readable(auth_type, user_index, signed_response, allow_weak=allow_weak)
+    if isinstance(parsed, SecretKeyAnswer):
+        return _by_secret_key(values_of, user_handle, user_index, signed_response, parsed, (nonce, digest))
+    if isinstance(parsed, PublicKeyAnswer):
+        return _by_public_key(values_of, user_handle, user_index, parsed, signed_data(nonce, digest))
+    return parsed
+
+
+def readable(
+    auth_type: str, user_index: int, signed_response: bytes, *, allow_weak: bool
+) -> SecretKeyAnswer | PublicKeyAnswer | Verdict:
+    """A proof taken apart, or why it is refused whoever the user is. Costs next to nothing."""
     try:
-        return method(values_of, user_handle, user_index, signed_response, message, allow_weak)
+        if auth_type == HS_SECKEY:
+            secret = SecretKeyAnswer.from_octets(signed_response)
+            if allow_weak or not is_weak(secret.code):
+                return secret
+            reason = "answers with MD5 or plain SHA-1 are switched off; answer with code 22 (PBKDF2)"
+        elif auth_type == HS_PUBKEY:
+            signed = PublicKeyAnswer.from_octets(signed_response)
+            if allow_weak or signed.algorithm == "sha256":
+                return signed
+            reason = "signatures over MD5 or SHA-1 are switched off; sign with SHA-256"
+        else:
+            code = ResponseCode.INVALID_CREDENTIAL
+            return Verdict(code, user_index, auth_type[:32], "unknown authentication type")
     except ProtocolError as wrong:
         return Verdict(ResponseCode.AUTHENTICATION_ERROR, user_index, auth_type, f"the answer is refused: {wrong}")
+    return Verdict(ResponseCode.AUTHENTICATION_FAILED, user_index, auth_type, reason)
 
 
 def verify(values_of: ValuesOf, request: VerifyRequest) -> bool:
@@ -128,12 +151,13 @@ _NOBODY: Final = (b"a secret that belongs to nobody",)
 
 
 def _by_secret_key(
-    values_of: ValuesOf, handle: bytes, index: int, answer: bytes, message: tuple[bytes, bytes], allow_weak: bool
+    values_of: ValuesOf,
+    handle: bytes,
+    index: int,
+    answer: bytes,
+    parsed: SecretKeyAnswer,
+    message: tuple[bytes, bytes],
 ) -> Verdict:
-    parsed = SecretKeyAnswer.from_octets(answer)
-    if is_weak(parsed.code) and not allow_weak:
-        reason = "answers with MD5 or plain SHA-1 are switched off; answer with code 22 (PBKDF2)"
-        return Verdict(ResponseCode.AUTHENTICATION_FAILED, index, HS_SECKEY, reason)
     candidates = _candidates(values_of(handle), HS_SECKEY, index)
     secrets = tuple(value.data for value in candidates[: _affordable(parsed)])
     fits = False
@@ -163,15 +187,8 @@ def _stand_in() -> VerifyingKey:
 _STAND_IN: Final = _stand_in()
 
 
-def _by_public_key(
-    values_of: ValuesOf, handle: bytes, index: int, answer: bytes, message: tuple[bytes, bytes], allow_weak: bool
-) -> Verdict:
-    parsed = PublicKeyAnswer.from_octets(answer)
+def _by_public_key(values_of: ValuesOf, handle: bytes, index: int, parsed: PublicKeyAnswer, octets: bytes) -> Verdict:
     algorithm = parsed.algorithm
-    if algorithm != "sha256" and not allow_weak:
-        reason = "signatures over MD5 or SHA-1 are switched off; sign with SHA-256"
-        return Verdict(ResponseCode.AUTHENTICATION_FAILED, index, HS_PUBKEY, reason)
-    octets = signed_data(*message)
     candidates = _candidates(values_of(handle), HS_PUBKEY, index)
     unusable = ""
     for value in candidates[:KEYS_TRIED_MAX]:
@@ -187,10 +204,6 @@ def _by_public_key(
     if unusable:
         return Verdict(ResponseCode.AUTHENTICATION_FAILED, index, HS_PUBKEY, unusable)
     return _refused(index, HS_PUBKEY, candidates, min(len(candidates), KEYS_TRIED_MAX))
-
-
-_Method = Callable[[ValuesOf, bytes, int, bytes, tuple[bytes, bytes], bool], Verdict]
-_METHODS: Final[dict[str, _Method]] = {HS_PUBKEY: _by_public_key, HS_SECKEY: _by_secret_key}
 
 
 # --- HTTP --------------------------------------------------------------------------------------------------------
@@ -249,22 +262,30 @@ def verify_basic(values_of: ValuesOf, handle: bytes, index: int, password: bytes
     return _refused(index, HS_SECKEY, candidates, len(secrets))
 
 
-def verify_header(values_of: ValuesOf, proof: HeaderProof, nonce: bytes, *, allow_weak: bool) -> Verdict:
-    """The Handle header: the answer of the binary protocol without its outer coding, over nonce ++ cnonce."""
+def answer_of(proof: HeaderProof) -> bytes | Verdict:
+    """The answer of the binary protocol that a Handle header stands for, over nonce ++ cnonce; or why there is none."""
     name = proof.alg.upper().replace("-", "")
-    answer: bytes | None = None
     if proof.type == HS_PUBKEY and name in _NAME_OF_SIGNATURE_HASH:
-        answer = PublicKeyAnswer(_NAME_OF_SIGNATURE_HASH[name], proof.signature).to_octets()
-    elif proof.type == HS_SECKEY and name in _CODE_OF_MAC:
+        return PublicKeyAnswer(_NAME_OF_SIGNATURE_HASH[name], proof.signature).to_octets()
+    if proof.type == HS_SECKEY and name in _CODE_OF_MAC:
         answer = _secret_key_answer(_CODE_OF_MAC[name], proof)
-    elif proof.type in _METHODS:
-        reason = f"unknown algorithm {proof.alg[:32]!r}"
-        return Verdict(ResponseCode.AUTHENTICATION_ERROR, proof.index, proof.type, reason)
-    if answer is None and proof.type in _METHODS:
+        if answer is not None:
+            return answer
         reason = "iterations and length of the header do not fit into an answer"
-        return Verdict(ResponseCode.AUTHENTICATION_ERROR, proof.index, proof.type, reason)
+    elif proof.type in (HS_PUBKEY, HS_SECKEY):
+        reason = f"unknown algorithm {proof.alg[:32]!r}"
+    else:
+        return Verdict(ResponseCode.INVALID_CREDENTIAL, proof.index, proof.type[:32], "unknown authentication type")
+    return Verdict(ResponseCode.AUTHENTICATION_ERROR, proof.index, proof.type, reason)
+
+
+def verify_header(values_of: ValuesOf, proof: HeaderProof, nonce: bytes, *, allow_weak: bool) -> Verdict:
+    """The Handle header, judged by keys that are here."""
+    answer = answer_of(proof)
+    if isinstance(answer, Verdict):
+        return answer
     return authenticate(
-        values_of, proof.type, proof.handle, proof.index, answer or b"", nonce, proof.cnonce, allow_weak=allow_weak
+        values_of, proof.type, proof.handle, proof.index, answer, nonce, proof.cnonce, allow_weak=allow_weak
     )
 
 

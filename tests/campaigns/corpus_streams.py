@@ -2,57 +2,35 @@
 
 from __future__ import annotations
 
-from idnode_protocol.replication import (
-    FORMAT_JOURNAL,
-    FORMAT_ONE_QUEUE,
-    FORMAT_QUEUES,
-    STREAM_SIGNED,
-    Complete,
-    DumpedRecord,
-    End,
-    Entry,
-    Head,
-    HomedPrefix,
-    Manifest,
-    NameDate,
-    Position,
-    Queue,
-    QueueEnd,
-    QueueStates,
-    Record,
-    Transaction,
-    Withheld,
-    encode_head,
-    encode_record,
-)
+from idnode_protocol import replication as wire
 from idnode_protocol.replication_reader import begin
 from idnode_protocol.replication_state import JournalWish, QueueState, ReplicationState
 from tests.campaigns.corpus import NAME, VALUES
 
 _VALUES = tuple(value.to_octets() for value in VALUES[:2])
-_CHANGES: tuple[Record, ...] = (
-    Queue("1:a fictional site"),
-    Transaction(7, NAME, 1, 1_700_000_000_000, _VALUES),
-    Transaction(8, NAME, 2, 1_700_000_000_001),
-    QueueEnd(1_700_000_000_001),
+_CHANGES: tuple[wire.Record, ...] = (
+    wire.Queue("1:a fictional site"),
+    wire.Transaction(7, NAME, 1, 1_700_000_000_000, _VALUES),
+    wire.Transaction(8, NAME, 2, 1_700_000_000_001),
+    wire.QueueEnd(1_700_000_000_001),
 )
-_JOURNAL: tuple[Record, ...] = (
-    Manifest(b"{}"),
-    Queue("99.900"),
-    Entry(bytes(80), NAME),
-    Entry(bytes(80)),
-    Withheld(bytes(32)),
-    End(),
+_JOURNAL: tuple[wire.Record, ...] = (
+    wire.Manifest(b"{}"),
+    wire.Queue("99.900"),
+    wire.Entry(bytes(80), NAME),
+    wire.Entry(bytes(80)),
+    wire.Withheld(bytes(32)),
+    wire.End(),
 )
-_DUMP: tuple[Record, ...] = (
-    Position(1_700_000_000_000, 7),
-    QueueStates(b"{}"),
-    NameDate(NAME, 1_700_000_000_000, 1),
-    NameDate(b"0.NA/99.900", 1_700_000_000_000, 1, is_prefix=True),
-    DumpedRecord(NAME, _VALUES),
-    HomedPrefix(b"0.NA/99.900"),
-    Manifest(b"{}"),
-    Complete(),
+_DUMP: tuple[wire.Record, ...] = (
+    wire.Position(1_700_000_000_000, 7),
+    wire.QueueStates(b"{}"),
+    wire.NameDate(NAME, 1_700_000_000_000, 1),
+    wire.NameDate(b"0.NA/99.900", 1_700_000_000_000, 1, is_prefix=True),
+    wire.DumpedRecord(NAME, _VALUES),
+    wire.HomedPrefix(b"0.NA/99.900"),
+    wire.Manifest(b"{}"),
+    wire.Complete(),
 )
 
 
@@ -60,20 +38,26 @@ def streams() -> list[tuple[bool, bytes]]:
     """(is a dump, octets) behind the stream type, unsigned."""
     found = []
     for number, records in (
-        (FORMAT_ONE_QUEUE, (*_CHANGES[1:3], End(1_700_000_000_002))),
-        (FORMAT_QUEUES, (*_CHANGES, End())),
-        (FORMAT_JOURNAL, _JOURNAL),
+        (wire.FORMAT_ONE_QUEUE, (*_CHANGES[1:3], wire.End(1_700_000_000_002))),
+        (wire.FORMAT_QUEUES, (*_CHANGES, wire.End())),
+        (wire.FORMAT_JOURNAL, _JOURNAL),
     ):
-        found.append((False, encode_head(Head(number), is_dump=False) + b"".join(map(encode_record, records))))
-    found.append((True, encode_head(Head(2), is_dump=True) + b"".join(map(encode_record, _DUMP))))
+        found.append(
+            (False, wire.encode_head(wire.Head(number), is_dump=False) + b"".join(map(wire.encode_record, records)))
+        )
+    found.append((True, wire.encode_head(wire.Head(2), is_dump=True) + b"".join(map(wire.encode_record, _DUMP))))
     return found
 
 
 def signed_streams() -> list[bytes]:
     """The dump with a signature of 64 octets behind the head and each record but the last."""
     signature = (64).to_bytes(4, "big") + bytes(64)
-    parts = [encode_head(Head(2), is_dump=True), *map(encode_record, _DUMP[:-1])]
-    return [begin(STREAM_SIGNED)[4:] + b"".join(part + signature for part in parts) + encode_record(Complete())]
+    parts = [wire.encode_head(wire.Head(2), is_dump=True), *map(wire.encode_record, _DUMP[:-1])]
+    return [
+        begin(wire.STREAM_SIGNED)[4:]
+        + b"".join(part + signature for part in parts)
+        + wire.encode_record(wire.Complete())
+    ]
 
 
 def states() -> list[bytes]:

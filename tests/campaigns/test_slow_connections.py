@@ -19,13 +19,15 @@ import pytest
 
 from idnode_bench.messages import request_octets
 from tests.campaigns.children import at, child, result, show
-from tests.clients.node_process import RunningNode, started_node
+from tests.clients.node_process import POLL_S, RunningNode, started_node
 
 CONNECTIONS = 1_000
 PER_ADDRESS = 150
 OCTETS_EACH_MAX = 16 * 1024
 """Resident, on the average of all ways: an HTTP connection has a parser, a task and a timer, TLS its buffers."""
 ENDS_WITHIN_S = 40.0
+ACCEPTED_WITHIN_S = 5.0
+"""Before the first of them are closed."""
 DRIP_S = 0.5
 EVERY_MS = 100
 BESIDE_WITHIN_S = 1.0
@@ -45,6 +47,8 @@ WAYS: dict[str, tuple[str, bytes, bytes]] = {
     "tls handshake stops": ("http", b"\x16\x03\x01\x02\x00\x01", b""),
 }
 """Way -> (door, what is said at once, what is said twice a second)."""
+UNCOUNTED = {"http silent", "tls handshake stops"}
+"""HTTP connections count once it is known that they are."""
 
 pytestmark = [pytest.mark.serial, pytest.mark.timeout(180)]
 
@@ -63,6 +67,21 @@ def many_descriptors() -> Iterator[None]:
 def rss_octets(node: RunningNode) -> int:
     text = Path(f"/proc/{node.process.pid}/status").read_text()
     return int(re.findall(r"VmRSS:\s+(\d+) kB", text)[0]) * 1024
+
+
+def connected(node: RunningNode) -> int:
+    """Connections the node has taken up and not ended, of whoever asks for this number too."""
+    counters = node.counters()
+    return counters.total("hdl_tcp_connections") + counters.total("hdl_http_connections")
+
+
+def wait_until_connected(node: RunningNode, number: int) -> None:
+    """Until all that are counted are there; the others, of the same doors, came before or between them."""
+    number = sum(list(WAYS)[each % len(WAYS)] not in UNCOUNTED for each in range(number))
+    until = time.monotonic() + ACCEPTED_WITHIN_S
+    while connected(node) <= number:  # the one that asks is counted too
+        assert time.monotonic() < until, f"{connected(node)} of {number} connections were taken up"
+        time.sleep(POLL_S)
 
 
 class Strangers:
@@ -117,7 +136,7 @@ async def meet(node: RunningNode, number: int) -> tuple[Strangers, int]:
     task = asyncio.create_task(strangers.run(number))
     async with asyncio.timeout(ENDS_WITHIN_S):
         await strangers.all_open.wait()
-    await asyncio.sleep(1.0)  # the node accepts them in this time, those who will be closed at once included
+    await asyncio.to_thread(wait_until_connected, node, number)
     most = rss_octets(node)
     await task
     return strangers, most

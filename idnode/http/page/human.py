@@ -20,7 +20,7 @@ from idnode.http.page.locations import Visitor
 from idnode.http.page.target import alias_of, safe_url, target_of
 from idnode.http.rest.handles import flags_of, indexes_of
 from idnode.http.rest.replies import status_of
-from idnode_protocol.codes import OpCode, ResponseCode, response_text
+from idnode_protocol.codes import OpCode, ResponseCode
 from idnode_protocol.handle import to_text
 from idnode_protocol.octets import Reader
 from idnode_protocol.requests import ResolutionRequest
@@ -48,10 +48,10 @@ class Seen:
 
 
 class NotShown(Exception):
-    """There is no record to show; the HTTP status and a text for the page."""
+    """There is no record to show; the HTTP status, a text for the page, and the response code if it came from one."""
 
-    def __init__(self, status: int, text: str) -> None:
-        self.status = status
+    def __init__(self, status: int, text: str, code: int | None = None) -> None:
+        self.status, self.code = status, code
         super().__init__(text)
 
 
@@ -64,8 +64,7 @@ async def _record(call: Call, name: bytes) -> tuple[tuple[HandleValue, ...], boo
         status = status_of(ask, reply)
         if reply.code in (ResponseCode.VALUES_NOT_FOUND, ResponseCode.SERVER_NOT_RESPONSIBLE):
             status = 404
-        phrase = response_text(reply.code)
-        raise NotShown(status, f"{phrase}: {text}" if text else phrase)
+        raise NotShown(status, text, reply.code)
     is_stale = reply.freshness is not None and reply.freshness.is_stale
     return ResolutionResponse.decode(Reader(reply.octets)).values, is_stale
 
@@ -128,7 +127,7 @@ async def human(call: Call) -> web.Response:
     except NotShown as wrong:
         if not reads_html:
             return _to_json(call)
-        return _page(wrong.status, problem_page(language, shown, str(wrong)))
+        return _page(wrong.status, problem_page(language, shown, str(wrong), wrong.code))
     values = _selected(call, seen.values)
     target = None if call.flag("noredirect") else target_of(values, _visitor(call))
     if target is not None and (append := call.first("urlappend")):

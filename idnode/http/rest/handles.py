@@ -9,7 +9,7 @@ from aiohttp import web
 
 from idnode.http.call import Call, CallRefused, json_response
 from idnode.http.rest.replies import body_of, reply_response, status_of
-from idnode_protocol.codes import OpCode, OpFlag
+from idnode_protocol.codes import OpCode, OpFlag, ResponseCode
 from idnode_protocol.errors import InvalidText, LocalError
 from idnode_protocol.handle import from_text, to_text
 from idnode_protocol.json_form import value_from_json
@@ -17,7 +17,8 @@ from idnode_protocol.json_members import parse_json
 from idnode_protocol.limits import INDEXES_PER_REQUEST_MAX
 from idnode_protocol.requests import AnyRequest, HandleRequest, RemoveValuesRequest, ResolutionRequest, ValuesRequest
 from idnode_protocol.value import HandleValue
-from idnode_registry.ask import Ask
+from idnode_registry.ask import Ask, refusal
+from idnode_registry.execution import DAMAGE, DAMAGED_LIST
 
 VARIOUS = "various"
 
@@ -135,7 +136,11 @@ async def listing(call: Call, ask: Ask, member: str) -> web.Response:
         if member == "handles":
             body["prefix"] = body.pop("handle")
         return json_response(call, status_of(ask, reply), body)
-    names, members = _page(call, reply.pages)
+    try:
+        names, members = _page(call, reply.pages)
+    except DAMAGE:
+        broken = refusal(ResponseCode.ERROR, DAMAGED_LIST)
+        return json_response(call, status_of(ask, broken), body_of(ask, broken))
     body = {"responseCode": int(reply.code)}
     if member == "handles":
         body["prefix"] = to_text(ask.request.handle)

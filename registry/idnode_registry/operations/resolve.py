@@ -10,18 +10,19 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from idnode_protocol.codes import AdminPermission, OpFlag, ResponseCode, ValuePermission
-from idnode_protocol.errors import NotEncodable, RemoteError
+from idnode_protocol.errors import NotEncodable
 from idnode_protocol.handle import split, with_slash
 from idnode_protocol.requests import ResolutionRequest
 from idnode_protocol.responses import resolution_body
 from idnode_protocol.value import values_from_octets, values_to_octets
 from idnode_registry.access import Authority, lacking
-from idnode_registry.ask import Ask, Caller, Reply, refusal
-from idnode_registry.errors import AskingError, ReadingError, TemplateRefused
+from idnode_registry.ask import Ask, Caller, Freshness, Reply, refusal
+from idnode_registry.errors import TemplateRefused
+from idnode_registry.execution import DAMAGE
 from idnode_registry.format import iter_value_slices, select, value_list
 from idnode_registry.operations.common import not_here
 from idnode_registry.referrals import referral
-from idnode_registry.templates.answering import derive
+from idnode_registry.templates.answering import Derived, derive
 
 if TYPE_CHECKING:
     from idnode_registry.registry import Registry
@@ -52,13 +53,22 @@ def _from_template(registry: Registry, ask: Ask, request: ResolutionRequest, cal
         octets = None if derived.values is None else values_to_octets(derived.values)
     except (TemplateRefused, NotEncodable) as wrong:
         return replace(refusal(ResponseCode.ERROR, str(wrong)), is_lasting=False)
-    except (ReadingError, AskingError, RemoteError):
+    except DAMAGE:
         text = "a stored record that the answer is made of is damaged and is not served"
         return replace(refusal(ResponseCode.ERROR, text), is_lasting=False)
     if octets is None:
-        return replace(refusal(ResponseCode.HANDLE_NOT_FOUND), is_lasting=derived.is_lasting)
+        none = refusal(ResponseCode.HANDLE_NOT_FOUND)
+        return replace(none, is_lasting=derived.is_lasting, freshness=_freshness(derived))
     authority = Authority(registry.fold(with_slash(derived.base)), derived.base_values)
-    return replace(_answered(registry, ask, caller, octets, lambda: authority), is_lasting=False)
+    reply = _answered(registry, ask, caller, octets, lambda: authority)
+    return replace(reply, is_lasting=False, freshness=_freshness(derived))
+
+
+def _freshness(derived: Derived) -> Freshness | None:
+    """The answer is ours, and no better than what other servers said of the namespace."""
+    if derived.lives_s is None:
+        return None
+    return Freshness(0.0, derived.lives_s, derived.is_stale, is_authoritative=not derived.is_stale)
 
 
 def _answered(

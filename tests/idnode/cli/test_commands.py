@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import socket
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -161,6 +162,47 @@ def test_nobody_there(tmp_path: Path) -> None:
 def test_wait(shell: Shell) -> None:
     assert quiet(shell.ask("wait")).out == f"{shell.server[1]} answers\n"
     assert quiet(shell.ask("wait", "--json")).json == {"server": shell.server[1], "answers": True}
+
+
+@pytest.fixture
+def ready_file(demo: RunningNode, tmp_path: Path) -> Path:
+    """What the country told when it began; asked for again, since the fixture took the file away."""
+    path = tmp_path / "ready.json"
+    with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(f"{demo.http}/admin/country") as answer:
+        path.write_bytes(answer.read())
+    return path
+
+
+def test_a_walk_when_no_server_is_named(demo: RunningNode, ready_file: Path) -> None:
+    """The enterprise's administrator, found from the root; the demo node alone does not know it."""
+    name = "99.900.1001/ADMIN"
+    failed(idnode("resolve", name, "--server", str(demo.description["tcp"])), 1, ".* is not homed on this server; .*")
+    walks: tuple[tuple[str | Path, ...], ...] = (("--ready-file", ready_file), ("--config-dir", demo.client_config))
+    for start in walks:
+        assert "HS_PUBKEY" in quiet(idnode("resolve", name, *start)).out
+        assert (
+            quiet(idnode("resolve", name, *start, "--transport", "tcp", "--type", "hs_vlist", "--json")).json["handle"]
+            == name
+        )
+    assert "referral" in quiet(idnode("explain", name, "--ready-file", ready_file)).out
+    assert quiet(idnode("resolve", name, env={"IDNODE_READY_FILE": str(ready_file)})).out.startswith(name)
+    failed(idnode("resolve", "99.901/none", "--ready-file", ready_file), 1, ".*99.901 is not registered.*")
+    failed(
+        idnode("resolve", name, "--ready-file", ready_file, "--server", str(demo.description["tcp"])),
+        1,
+        ".*not homed.*",
+    )
+
+
+@pytest.mark.parametrize(
+    ("octets", "said"),
+    [(b"{", r".*ready.json: .*"), (b'{"nodes": []}', ".*tells of no root"), (b'{"nodes": [{"role": 1}]}', ".*role.*")],
+)
+def test_a_ready_file_that_is_none(octets: bytes, said: str, tmp_path: Path) -> None:
+    path = tmp_path / "ready.json"
+    path.write_bytes(octets)
+    failed(idnode("resolve", "99.900/x", "--ready-file", path), 5, said)
+    failed(idnode("resolve", "99.900/x", "--ready-file", tmp_path / "absent"), 2, ".*absent: No such file or directory")
 
 
 def test_version_and_help() -> None:

@@ -299,14 +299,58 @@ def test_what_cannot_be_done_is_refused_and_changes_nothing(
     run_simulated(main, seed=seed)
 
 
-def test_a_prefix_on_its_way_stays_there_first(seed: int) -> None:
+ONWARD = {
+    "on": ("second", "third"),
+    "back": ("second", "enterprise"),
+    "around": ("second", "third", "enterprise"),
+    "on and back": ("second", "third", "second"),
+}
+
+
+@pytest.mark.parametrize("name", ONWARD)
+def test_a_prefix_moves_on_while_it_is_still_remembered(name: str, seed: int) -> None:
+    """Nobody notices, what is written anywhere on the way is found by every way, and nothing is left behind."""
+    ways = ONWARD[name]
+
     async def main(adapters: SimulatedAdapters) -> None:
         async with running(adapters) as country:
-            await country.move("99.900.1001", "second")
-            with pytest.raises(changes.Refused, match="a short time ago"):
-                await country.move("99.900.1001", "enterprise")
-            await country.changes.settle()
-            await country.move("99.900.1001", "enterprise")
+            await country.join(NodeSpec(name="third", role="enterprise", prefixes=("99.900.1003",)))
+            prefix, holders = "99.900.1001", dict.fromkeys(("enterprise", *ways))
+
+            async def moves() -> None:
+                for place, to in enumerate(ways):
+                    await country.move(prefix, to)
+                    await country.register(f"{prefix}/at-{place}", [url(place)])
+                    await adapters.clock.sleep(0.2)
+                    for member in map(country.node, holders if place == len(ways) - 1 else ()):
+                        assert await code_at(member.native, f"{prefix}/at-{place}", adapters) == 1, member.name
+
+            clients = await under_load(country, NAMES, moves)
+            assert clients.failures == []
+            assert (country.state.moved, country.node(prefix).name) == ([], ways[-1])
+            await all_there(country, prefix)
+            for place in range(len(ways)):
+                assert (await country.resolve(f"{prefix}/at-{place}")).data("URL") == url(place).data
+            for former in set(holders) - {ways[-1]}:
+                registry = country.node(former).node.registry
+                assert registry.count(prefix.encode()) == 0
+                assert b"0.NA/99.900.1001" not in registry.homed_prefixes()
+
+    run_simulated(main, seed=seed)
+
+
+@pytest.mark.parametrize("second_s", [0.0, 1.0])
+def test_a_shorter_linger_does_not_take_a_longer_one_along(second_s: float, seed: int) -> None:
+    async def main(adapters: SimulatedAdapters) -> None:
+        async with running(adapters) as country:
+            first = country.node("enterprise").native
+            await country.move("99.900.1001", "second", linger_s=30)
+            await country.move("99.900.1001", "demo", linger_s=second_s)
+            await adapters.clock.sleep(29)
+            assert await code_at(first, "99.900.1001/part-1", adapters) == 1
+            await adapters.clock.sleep(2)
+            assert await code_at(first, "99.900.1001/part-1", adapters) == 301
+            assert country.state.moved == []
             await all_there(country, "99.900.1001")
 
     run_simulated(main, seed=seed)

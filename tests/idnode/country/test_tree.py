@@ -18,6 +18,7 @@ from idnode.country.shipped import shipped_topology
 from idnode.country.topology import TopologyWrong
 from idnode.node import Node
 from idnode.resolution.engine import question_of
+from idnode.resolution.roots import load_roots
 from idnode_protocol.value import HandleValue
 from idnode_registry.crypto import KeyRefused
 
@@ -111,8 +112,13 @@ def test_clients_begin_at_the_root(seed: int) -> None:
                 local = json.loads(adapters.disk.read(folder / "local_info.json"))
                 assert [name for entry in local for name in entry["nas"]] == [f"0.NA/{p}" for p in member.spec.prefixes]
                 assert adapters.disk.exists(folder / "resolver_site") == (member.role == "recursive")
-                async with Resolver.open(folder, adapters=adapters) as resolver:
-                    assert (await resolver.resolve("99.900.1001/part")).data("URL") == URL.data
+                told = load_roots(adapters.disk, folder)
+                for name in ("bootstrap_handles", "local_info.json"):
+                    async with Resolver.open(folder, adapters=adapters) as resolver:
+                        assert (await resolver.resolve("99.900.1001/part")).data("URL") == URL.data
+                    adapters.disk.remove(folder / name)
+                binary = load_roots(adapters.disk, folder)
+                assert (binary.sites, binary.overrides) == (told.sites, told.overrides)
 
     run_simulated(main, seed=seed)
 

@@ -156,6 +156,11 @@ def test_a_restart_keeps_everything(tmp_path: Path) -> None:
         ):
             done = idnode("country", *arguments, "--admin", admin)
             assert done.returncode == 0, done.stderr
+            told = {
+                node["name"]: node["prefixes"] for node in json.loads((tmp_path / "ready.json").read_text())["nodes"]
+            }
+            assert "late" in told, "the ready file keeps up"
+        assert (told["enterprise"], told["late"]) == ([], ["99.900.1002", "99.900.1001"])
     with up(tmp_path, "--data", data) as after:
         assert list(after) == [*before, "late"]
         for name, node in before.items():

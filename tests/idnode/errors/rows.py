@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from idnode.client.administrator import Administrator
 from idnode.client.session import ClientSession, SessionKeeper
 from idnode_protocol.codes import REQUEST_FLAGS, OpCode
 from idnode_protocol.envelope import Envelope
@@ -161,6 +162,11 @@ async def store_in_use(desk: Desk) -> Said:
     return await desk.line("check", desk.folder.parent / "full")
 
 
+async def listed(client: Administrator) -> None:
+    async for _ in client.list("99.900"):
+        pass
+
+
 async def damaged_store(desk: Desk) -> Said:
     """A copy, since the store itself is in use."""
     copy = desk.folder / "copy"
@@ -244,6 +250,12 @@ ROWS: tuple[Row, ...] = (
         unproved(OpCode.LIST_HANDLES, HandleRequest(b"0.NA/99.900"), "shut"),
         rest("GET", "/api/handles?prefix=99.900", node="shut"),
         command("list", "99.900", node="shut", **_ADMIN_CALL),
+    ),
+    Row(
+        "a list meets a damaged record",
+        lambda desk: desk.as_admin(listed, "damaged"),
+        rest("GET", "/api/handles?prefix=99.900", node="damaged", **_ADMIN_CALL),
+        command("list", "99.900", node="damaged", **_ADMIN_CALL),
     ),
     # -- handles --------------------------------------------------------------------------------------------------
     Row(

@@ -8,10 +8,11 @@ import pytest
 
 from idnode_protocol.codes import REQUEST_FLAGS, OpCode, OpFlag, ResponseCode
 from idnode_protocol.octets import Reader
-from idnode_protocol.requests import ResolutionRequest
+from idnode_protocol.requests import HandleRequest, ResolutionRequest
 from idnode_protocol.responses import ErrorResponse, ResolutionResponse
 from idnode_protocol.value import HandleValue
-from idnode_registry.ask import ANONYMOUS, SYSTEM, Ask, Caller, Reply
+from idnode_registry.ask import ANONYMOUS, SYSTEM, Ask, Caller, Freshness, Reply
+from idnode_registry.elsewhere import Known, Need, Wanted
 from idnode_registry.errors import TemplateRefused
 from idnode_registry.registry import RegistrySettings
 from tests.registry.desk import PREFIX, USER, Desk, admin, url
@@ -151,20 +152,47 @@ def test_the_global_namespace_is_the_parent() -> None:
 
 def test_a_prefix_handle_that_lives_elsewhere() -> None:
     """The seam for a node that resolves prefix handles itself: asked only for what is not stored here."""
-    wanted: list[bytes] = []
-
-    def namespace_of(handle: bytes) -> bytes | None:
-        wanted.append(handle)
-        return BOX if handle == PREFIX else None
-
     desk = Desk()
-    desk.registry.namespace_of = namespace_of
+    told: dict[Wanted, Known] = {}
+    desk.registry.elsewhere = told.get
     desk.given(BASE, url())
+    for handle, values in ((PREFIX, (namespace(),)), (b"0.NA/0.NA", ())):
+        reply = asked(desk, BASE + b"@box3")
+        assert reply.code == ResponseCode.ERROR
+        assert reply.wanted == Wanted(handle, Need.NAMESPACE)
+        assert not reply.is_lasting
+        told[reply.wanted] = Known(values, 60.0 if values else 10.0)
     assert answered(desk, BASE + b"@box3") == {1: b"https://example.org/?box=3"}
-    assert wanted == [PREFIX, b"0.NA/0.NA"]
-    assert not asked(desk, b"99.900/none").is_lasting
-    desk.given(PREFIX, admin())
+    assert not asked(desk, BASE + b"@box3").is_lasting
+    none = asked(desk, b"99.900/none")
+    assert none.is_lasting
+    assert none.freshness == Freshness(0.0, 10.0, is_authoritative=True)
+    assert asked(desk, BASE).freshness is None
+
+    desk.given(PREFIX, admin())  # a copy that names no namespace: the tree above still does
+    assert answered(desk, BASE + b"@box3") == {1: b"https://example.org/?box=3"}
+    told[Wanted(PREFIX, Need.NAMESPACE)] = Known(failure="nobody answered", lives_s=5.0)
     assert answered(desk, BASE + b"@box3") == ResponseCode.HANDLE_NOT_FOUND
+    desk.do(OpCode.DELETE_HANDLE, HandleRequest(PREFIX), SYSTEM)
+    refused = asked(desk, BASE + b"@box3")
+    assert (refused.code, refused.wanted) == (ResponseCode.ERROR, None)
+    assert "the namespace of 0.NA/99.900" in text_of(refused)
+    assert "nobody answered" in text_of(refused)
+    desk.given(PREFIX, namespace(), admin())
+    assert answered(desk, BASE + b"@box3") == {1: b"https://example.org/?box=3"}
+
+
+def test_a_template_and_its_age_from_elsewhere(desk: Desk) -> None:
+    told = {
+        Wanted(b"99.77/T", Need.TEMPLATE, 5): Known(
+            (HandleValue(5, "X", b"<template><value type='T'>far $0</value></template>"),)
+        ),
+        Wanted(b"0.NA/0.NA", Need.NAMESPACE): Known(lives_s=3.0, is_stale=True),
+    }
+    desk.registry.elsewhere = told.get
+    desk.given(PREFIX, namespace(b"<n><template delimiter='@' ref='5:99.77/T'/></n>"))
+    assert answered(desk, BASE + b"@x") == {1: b"far x"}
+    assert asked(desk, BASE + b"@x").freshness == Freshness(0.0, 3.0, is_stale=True)
 
 
 @pytest.mark.parametrize(

@@ -19,28 +19,18 @@ from idnode_registry.trust.errors import SigningRefused
 from idnode_registry.trust.issue import DAY_S, Issuer, issue_certificate, sign_values
 from idnode_registry.trust.sealing import Sealer
 from idnode_registry.trust.verdicts import Finding, Outcome
-from tests.registry.trust.trust_world import (
-    AUTHORITY,
-    HANDLE,
-    NOW,
-    PREFIX,
-    ROOT,
-    UNDER_PREFIX,
-    VALUES,
-    World,
-    key,
-    small_world,
-)
+from tests.registry.trust import trust_world as given
+from tests.registry.trust.trust_world import World, key, small_world
 
-PUBLIC = VALUES[:2]
+PUBLIC = given.VALUES[:2]
 
 
 def certificate(number: int = 2) -> bytes:
-    return issue_certificate(PREFIX, key(number), UNDER_PREFIX, Issuer(AUTHORITY, key(1)), NOW)
+    return issue_certificate(given.PREFIX, key(number), given.UNDER_PREFIX, Issuer(given.AUTHORITY, key(1)), given.NOW)
 
 
 def sealer(life_s: float = 365 * DAY_S) -> Sealer:
-    return Sealer(key(2), certificate(), (PREFIX, AUTHORITY, ROOT), life_s)
+    return Sealer(key(2), certificate(), (given.PREFIX, given.AUTHORITY, given.ROOT), life_s)
 
 
 class Desk:
@@ -54,15 +44,17 @@ class Desk:
         )
         self.do(OpCode.HOME_PREFIX, HandleRequest(b"0.NA/99.900"))
 
-    def do(self, opcode: int, request: AnyRequest, *, now: float = NOW, flags: int = 0) -> Reply:
+    def do(self, opcode: int, request: AnyRequest, *, now: float = given.NOW, flags: int = 0) -> Reply:
         return self.registry.execute(Ask(opcode, request, REQUEST_FLAGS | flags), SYSTEM, now).result()
 
-    def create(self, values: tuple[HandleValue, ...] = VALUES, handle: bytes = HANDLE, *, flags: int = 0) -> None:
+    def create(
+        self, values: tuple[HandleValue, ...] = given.VALUES, handle: bytes = given.HANDLE, *, flags: int = 0
+    ) -> None:
         assert self.do(OpCode.CREATE_HANDLE, ValuesRequest(handle, values), flags=flags).is_success
 
     @property
     def values(self) -> tuple[HandleValue, ...]:
-        values = self.registry.values(HANDLE)
+        values = self.registry.values(given.HANDLE)
         assert values is not None
         return values
 
@@ -70,7 +62,7 @@ class Desk:
     def signatures(self) -> list[HandleValue]:
         return [value for value in self.values if value.type == "HS_SIGNATURE"]
 
-    def assert_valid(self, now: float = NOW) -> None:
+    def assert_valid(self, now: float = given.NOW) -> None:
         verdict = self.world.verdict(self.values, now=now)
         assert verdict.outcome is Outcome.VALID, verdict.lines()
 
@@ -80,16 +72,16 @@ def test_every_write_leaves_a_valid_record() -> None:
     desk.create()
     desk.assert_valid()
     assert [value.index for value in desk.signatures] == [400]
-    changed = replace(VALUES[0], data=b"https://example.org/2")
+    changed = replace(given.VALUES[0], data=b"https://example.org/2")
     steps: list[tuple[int, AnyRequest]] = [
-        (OpCode.MODIFY_VALUES, ValuesRequest(HANDLE, (changed,))),
-        (OpCode.ADD_VALUES, ValuesRequest(HANDLE, (HandleValue(3, "EMAIL", b"a@example.org"),))),
-        (OpCode.REMOVE_VALUES, RemoveValuesRequest(HANDLE, (2,))),
-        (OpCode.REMOVE_VALUES, RemoveValuesRequest(HANDLE, (400,))),
+        (OpCode.MODIFY_VALUES, ValuesRequest(given.HANDLE, (changed,))),
+        (OpCode.ADD_VALUES, ValuesRequest(given.HANDLE, (HandleValue(3, "EMAIL", b"a@example.org"),))),
+        (OpCode.REMOVE_VALUES, RemoveValuesRequest(given.HANDLE, (2,))),
+        (OpCode.REMOVE_VALUES, RemoveValuesRequest(given.HANDLE, (400,))),
     ]
     for number, (opcode, request) in enumerate(steps, 1):
-        assert desk.do(opcode, request, now=NOW + number).is_success
-        desk.assert_valid(NOW + number)
+        assert desk.do(opcode, request, now=given.NOW + number).is_success
+        desk.assert_valid(given.NOW + number)
         assert len(desk.signatures) == 1
     assert [value.index for value in desk.values] == [1, 3, 300, 400]
 
@@ -109,15 +101,17 @@ def test_a_record_read_and_written_back_is_no_change() -> None:
     stored = desk.values
     desk.create(stored, flags=OpFlag.OWE)
     assert desk.values == stored
-    desk.create(VALUES, flags=OpFlag.OWE)
+    desk.create(given.VALUES, flags=OpFlag.OWE)
     assert desk.values == stored, "the node's own signature stays while it is fresh"
 
 
 def test_an_aging_signature_is_renewed_by_any_write() -> None:
     desk = Desk()
     desk.create()
-    later = NOW + 200 * DAY_S
-    assert desk.do(OpCode.CREATE_HANDLE, ValuesRequest(HANDLE, VALUES), now=later, flags=OpFlag.OWE).is_success
+    later = given.NOW + 200 * DAY_S
+    assert desk.do(
+        OpCode.CREATE_HANDLE, ValuesRequest(given.HANDLE, given.VALUES), now=later, flags=OpFlag.OWE
+    ).is_success
     desk.assert_valid(later + 300 * DAY_S)
     assert len(desk.signatures) == 1
 
@@ -125,33 +119,37 @@ def test_an_aging_signature_is_renewed_by_any_write() -> None:
 def test_signatures_of_others_stay() -> None:
     desk = Desk()
     other = Reference(b"0.NA/99.900", 500)
-    desk.world.certify(other, key(3), Issuer(AUTHORITY, key(1)), UNDER_PREFIX)
+    desk.world.certify(other, key(3), Issuer(given.AUTHORITY, key(1)), given.UNDER_PREFIX)
     theirs = HandleValue(
-        401, "HS_SIGNATURE", sign_values(HANDLE, PUBLIC, Issuer(other, key(3), (other, AUTHORITY, ROOT)), NOW)
+        401,
+        "HS_SIGNATURE",
+        sign_values(given.HANDLE, PUBLIC, Issuer(other, key(3), (other, given.AUTHORITY, given.ROOT)), given.NOW),
     )
-    desk.create((*VALUES, theirs))
+    desk.create((*given.VALUES, theirs))
     desk.assert_valid()
     assert [value.index for value in desk.signatures] == [400, 401]
-    desk.do(OpCode.MODIFY_VALUES, ValuesRequest(HANDLE, (replace(VALUES[0], data=b"new"),)))
+    desk.do(OpCode.MODIFY_VALUES, ValuesRequest(given.HANDLE, (replace(given.VALUES[0], data=b"new"),)))
     verdict = desk.world.verdict(desk.values)
     assert [each.finding for each in verdict.signatures] == [Finding.VALID, Finding.WRONG_DIGEST]
 
 
 def test_a_forged_signature_in_the_nodes_name_is_replaced() -> None:
     desk = Desk()
-    forged = HandleValue(450, "HS_SIGNATURE", sign_values(HANDLE, PUBLIC, Issuer(PREFIX, key(3)), NOW))
-    desk.create((*VALUES, forged))
+    forged = HandleValue(
+        450, "HS_SIGNATURE", sign_values(given.HANDLE, PUBLIC, Issuer(given.PREFIX, key(3)), given.NOW)
+    )
+    desk.create((*given.VALUES, forged))
     desk.assert_valid()
     assert [value.index for value in desk.signatures] == [400]
 
 
 def test_an_index_in_use_is_left_alone() -> None:
     desk = Desk()
-    desk.create((*VALUES, HandleValue(400, "URL", b"https://example.org/400")))
+    desk.create((*given.VALUES, HandleValue(400, "URL", b"https://example.org/400")))
     desk.assert_valid()
     assert [value.index for value in desk.signatures] == [401]
     assert desk.do(
-        OpCode.ADD_VALUES, ValuesRequest(HANDLE, (HandleValue(401, "URL", b"x"),)), flags=OpFlag.OWE
+        OpCode.ADD_VALUES, ValuesRequest(given.HANDLE, (HandleValue(401, "URL", b"x"),)), flags=OpFlag.OWE
     ).is_success
     desk.assert_valid()
     assert [value.index for value in desk.signatures] == [402]
@@ -173,19 +171,19 @@ def test_a_record_changed_behind_the_node_is_not_signed() -> None:
     bad = tuple(replace(value, data=b"slipped in") if value.index == 2 else value for value in desk.values)
     slip_in(desk, bad)
     assert not desk.world.verdict(desk.values).is_valid
-    refused = desk.do(OpCode.ADD_VALUES, ValuesRequest(HANDLE, (HandleValue(5, "URL", b"x"),)))
+    refused = desk.do(OpCode.ADD_VALUES, ValuesRequest(given.HANDLE, (HandleValue(5, "URL", b"x"),)))
     assert refused.code == ResponseCode.ERROR
     assert "value 2 is stored otherwise" in str(refused.response)
     assert desk.values == bad, "nothing was written"
-    assert desk.do(OpCode.MODIFY_VALUES, ValuesRequest(HANDLE, (VALUES[1],))).is_success
+    assert desk.do(OpCode.MODIFY_VALUES, ValuesRequest(given.HANDLE, (given.VALUES[1],))).is_success
     desk.assert_valid()
 
 
 def slip_in(desk: Desk, values: tuple[HandleValue, ...]) -> None:
     """Past the registry, as a damaged or hostile disk would."""
-    record = desk.registry.record(HANDLE)
+    record = desk.registry.record(given.HANDLE)
     assert record is not None
-    forged = record_format.pack(HANDLE, 0, values_to_octets(values))
+    forged = record_format.pack(given.HANDLE, 0, values_to_octets(values))
     batch = Batch(b"99.900", b"PART-1", record_format.serial_of(record), forged, lambda head, before, after: b"")
     desk.store.submit(batch).result()
 
@@ -196,7 +194,7 @@ def test_a_large_record_gets_several_signatures() -> None:
     desk.create(values)
     desk.assert_valid()
     assert len(desk.signatures) == 3
-    desk.do(OpCode.REMOVE_VALUES, RemoveValuesRequest(HANDLE, tuple(range(1_000, 1_900))))
+    desk.do(OpCode.REMOVE_VALUES, RemoveValuesRequest(given.HANDLE, tuple(range(1_000, 1_900))))
     desk.assert_valid()
     assert len(desk.signatures) == 1
 
@@ -204,8 +202,8 @@ def test_a_large_record_gets_several_signatures() -> None:
 def test_a_new_key_replaces_what_the_old_one_signed() -> None:
     desk = Desk()
     desk.create()
-    desk.world.certify(PREFIX, key(3), Issuer(AUTHORITY, key(1)), UNDER_PREFIX)
-    desk.registry.sealer = Sealer(key(3), certificate(3), (PREFIX, AUTHORITY, ROOT))
+    desk.world.certify(given.PREFIX, key(3), Issuer(given.AUTHORITY, key(1)), given.UNDER_PREFIX)
+    desk.registry.sealer = Sealer(key(3), certificate(3), (given.PREFIX, given.AUTHORITY, given.ROOT))
     assert not desk.world.verdict(desk.values).is_valid
     desk.create(flags=OpFlag.OWE)
     desk.assert_valid()
@@ -216,4 +214,4 @@ def test_key_and_certificate_belong_together() -> None:
         Sealer(key(3), certificate(2))
     expired = sealer()
     with pytest.raises(SigningRefused, match="has expired"):
-        expired.seal(HANDLE, (), VALUES, NOW + 20 * 365 * DAY_S)
+        expired.seal(given.HANDLE, (), given.VALUES, given.NOW + 20 * 365 * DAY_S)

@@ -26,6 +26,9 @@ final class Sites {
 
     Sites(File folder) throws Exception {
         File file = new File(folder, "local_info.json");
+        if (!file.exists()) {
+            return; // the binary form alone: nothing is narrowed, the client reads it by itself
+        }
         JsonArray entries = JsonParser.parseString(Files.readString(file.toPath())).getAsJsonArray();
         for (JsonElement entry : entries) {
             for (JsonElement prefix : entry.getAsJsonObject().getAsJsonArray("nas")) {
