@@ -26,6 +26,7 @@ from idnode_registry.compaction.learning import Sample, Shape, learn, take_apart
 from idnode_registry.compaction.template import TEMPLATE_OCTETS_MAX, Field, Spelling, Template
 from idnode_registry.errors import CorruptRecord, CorruptStore
 from idnode_registry.format import FORM_PLAIN, FORM_TEMPLATED, HEADER_OCTETS
+from idnode_registry.keys import SUFFIX_PLAIN_OCTETS_MAX
 
 TEMPLATES_MAX: Final = 4_096
 SAMPLES: Final = 32
@@ -36,8 +37,6 @@ SHAPES_MAX: Final = 1_024
 ATTEMPTS_MAX: Final = 16
 """Learnings per shape in the life of a process."""
 SAMPLE_OCTETS_MAX: Final = 16 * 1024
-SUFFIX_OCTETS_MAX: Final = 448
-"""A longer suffix is not told by its key (see ``keys``): such records stay plain."""
 LAYOUTS_MAX: Final = 8_192
 HINTS_MAX: Final = 65_536
 _PLAIN_START: Final = bytes([FORM_PLAIN])
@@ -145,7 +144,7 @@ class Compactor:
                 layout = self._lay_out(head, len(prefix), len(suffix))
             if layout.spelling:
                 prefix, suffix = _spelled(layout.spelling, prefix, suffix, row[5 + len(head) :])
-            body = layout.body(prefix, suffix, row)
+            body = layout.assemble(prefix, suffix, row)
         except (ValueError, IndexError) as wrong:
             raise CorruptRecord(f"a templated row of {len(row)} octets cannot be read: {wrong}") from wrong
         checksum = row[1:5]
@@ -172,8 +171,11 @@ class Compactor:
     # --- writing -------------------------------------------------------------------------------------------------
 
     def shrink(self, prefix: bytes, suffix: bytes, record: bytes) -> bytes:
-        """The row to store for a plain, stamped record under these folded names; perhaps the record itself."""
-        if len(suffix) > SUFFIX_OCTETS_MAX or len(record) > SAMPLE_OCTETS_MAX or record[0] != FORM_PLAIN:
+        """The row to store for a plain, stamped record under these folded names; perhaps the record itself.
+
+        A record whose suffix is longer than its key tells (``keys``) stays plain.
+        """
+        if len(suffix) > SUFFIX_PLAIN_OCTETS_MAX or len(record) > SAMPLE_OCTETS_MAX or record[0] != FORM_PLAIN:
             return record
         start = HEADER_OCTETS + len(prefix) + 1 + len(suffix)
         handle = record[HEADER_OCTETS:start]
@@ -210,7 +212,7 @@ class Compactor:
         if layout.record_octets != len(record):
             return None
         row = layout.row(bits, record)
-        return row if row is not None and layout.body(prefix, suffix, row) == record[5:] else None
+        return row if row is not None and layout.assemble(prefix, suffix, row) == record[5:] else None
 
     def _search(
         self, spelling: int, bits: bytes, names: tuple[bytes, bytes], record: bytes, start: int

@@ -1,31 +1,36 @@
 """One template with every length known: from a record to its row and back, in a few calls whatever the record holds.
 
-Assembling is one join of slices picked from (constants, prefix, suffix, slots): no value is decoded.
+Assembling puts slices between constant octets in one call: no value is decoded.
 """
 
 from __future__ import annotations
 
 from binascii import Error as NotBase64
 from binascii import a2b_base64, b2a_base64, hexlify, unhexlify
+from collections.abc import Callable
 from operator import itemgetter
 from struct import Struct
-from struct import error as WrongSize
-from typing import Final
+from struct import error as StructError
+from typing import Final, TypeAlias
 
-from idnode_registry.compaction.template import VARIABLE, Kind, Length, Slot, Spelling, Template, Told
+from idnode_registry.compaction.template import VARIABLE, Kind, Length, Piece, Slot, Spelling, Template, Told
 
 FORM: Final = b"\x02"
-_GROUPS: Final = (Kind.RAW, Kind.HEX_LOWER, Kind.HEX_UPPER, Kind.ALNUM)
-_PREFIX, _SUFFIX = -1, -2
+_PREFIX: Final = -2
+_SUFFIX: Final = -1
+_CHARACTERS: Final = {Kind.RAW: 1, Kind.HEX_LOWER: 2, Kind.HEX_UPPER: 2, Kind.ALNUM: 4}
+_OCTETS: Final = {Kind.RAW: 1, Kind.HEX_LOWER: 1, Kind.HEX_UPPER: 1, Kind.ALNUM: 3}
+"""So many characters of a kind are packed into so many octets."""
+
+
+Assembler: TypeAlias = Callable[[bytes, bytes, bytes], bytes]
+"""(prefix, suffix, row) -> the record after its checksum. Names as spelled. ValueError for another size."""
 
 
 class Layout:
-    """``head`` is the row's octets from the template's number to the lengths."""
+    """``head`` is the row's octets from the template's number to the lengths; ``sizes`` of prefix and suffix."""
 
-    __slots__ = (
-        "_alnum_at", "_bitmap", "_constants", "_hex", "_lower_at", "_order", "_pick", "_record", "_sizes", "_slots_at",
-        "_text", "_upper_at", "head", "record_octets", "row_octets", "spelling",
-    )  # fmt: skip
+    __slots__ = ("_order", "_packs", "_record", "_sizes", "assemble", "head", "record_octets", "spelling")
 
     def __init__(
         self,
@@ -39,77 +44,87 @@ class Layout:
         self.head = head
         self.spelling = spelling
         pieces = _Concrete(template, serial_octets, lengths, sizes)
-        self._constants = tuple(pieces.constants)
         self.record_octets = 5 + pieces.octets
         self._record = Struct("".join(pieces.record))
-        groups: dict[Kind, list[int]] = {kind: [] for kind in _GROUPS}
-        for number, slot in enumerate(pieces.slots):
-            groups[slot.kind].append(number)
-        totals = {kind: sum(pieces.slots[number].octets for number in groups[kind]) for kind in _GROUPS}
-        order = [number for kind in _GROUPS for number in groups[kind]]
+        order = sorted(range(len(pieces.slots)), key=lambda number: pieces.slots[number].kind)
         self._order = order
-        self._sizes = [totals[kind] for kind in _GROUPS]
-        self._bitmap = (sizes[0] + sizes[1] + 8) // 8 if spelling == Spelling.MIXED else 0
-        self._slots_at = 5 + len(head) + self._bitmap
-        self._lower_at = self._slots_at + totals[Kind.RAW]
-        self._upper_at = self._lower_at + (totals[Kind.HEX_LOWER] + 1) // 2
-        self._alnum_at = self._upper_at + (totals[Kind.HEX_UPPER] + 1) // 2
-        self.row_octets = self._alnum_at + (totals[Kind.ALNUM] + 3) // 4 * 3
-        self._hex = any(totals[kind] for kind in _GROUPS[1:])
-        form = ""
-        for kind in _GROUPS:
-            form += "".join(f"{pieces.slots[number].octets}s" for number in groups[kind])
-            unit = {Kind.RAW: 1, Kind.ALNUM: 4}.get(kind, 2)
-            form += f"{-totals[kind] % unit}x"
-        self._text = Struct(form)
-        places = {number: len(self._constants) + 2 + place for place, number in enumerate(order)}
-        names = {_PREFIX: len(self._constants), _SUFFIX: len(self._constants) + 1}
-        self._pick = itemgetter(
-            *(
-                value if kind == "constant" else places[value] if kind == "slot" else names[value]
-                for kind, value in pieces.picks
-            )
-        )
-
-    def body(self, prefix: bytes, suffix: bytes, row: bytes) -> bytes:
-        """The record after its checksum; names as the handle spells them. Raises ValueError for a row of another size."""
-        if len(row) != self.row_octets:
-            raise ValueError(f"a row of {len(row)} octets, not {self.row_octets}")
-        if self._hex:
-            lower, upper, alnum = self._lower_at, self._upper_at, self._alnum_at
-            text = row[self._slots_at : lower] + hexlify(row[lower:upper])
-            if alnum > upper:
-                text += hexlify(row[upper:alnum]).upper()
-            if len(row) > alnum:
-                text += b2a_base64(row[alnum:], newline=False)
-        else:
-            text = row[self._slots_at :]
-        return b"".join(self._pick((*self._constants, prefix, suffix, *self._text.unpack(text))))
+        totals = [sum(slot.octets for slot in pieces.slots if slot.kind == kind) for kind in Kind]
+        self._sizes = totals
+        self._packs = any(totals[1:])
+        bitmap = (sizes[0] + sizes[1] + 8) // 8 if spelling == Spelling.MIXED else 0
+        ends = [5 + len(head) + bitmap]
+        for kind, total in zip(Kind, totals, strict=True):
+            ends.append(ends[-1] + -(-total // _CHARACTERS[kind]) * _OCTETS[kind])
+        places = {number: 2 + place for place, number in enumerate(order)}
+        pick = itemgetter(*(places.get(number, number - _PREFIX) for number in pieces.picks))
+        text = Struct("".join(f"{pieces.slots[number].octets}s" for number in order))
+        self.assemble = _assembler(b"".join(pieces.form), pick, text, ends, totals)
 
     def row(self, spelling_bits: bytes, record: bytes) -> bytes | None:
         """The row of a record of this layout; None when its slots hold other octets than their kinds allow."""
         try:
             slots = self._record.unpack(record)
-            raw, lower, upper, alnum = self._sizes
             text = b"".join([slots[number] for number in self._order])
+            raw, lower, upper, _alnum = self._sizes
             parts = [FORM, record[1:5], self.head, spelling_bits, text[:raw]]
-            if self._hex:
+            if self._packs:
                 at = raw
                 for size in (lower, upper):
                     parts.append(unhexlify(text[at : at + size] + b"0" * (size & 1)))
                     at += size
-                parts.append(a2b_base64(text[at:] + b"A" * (-alnum % 4)))
+                parts.append(a2b_base64(text[at:] + b"A" * (-len(text[at:]) % 4)))
             return b"".join(parts)
-        except (WrongSize, NotBase64):
+        except (StructError, NotBase64):
             return None
 
 
+def _assembler(
+    form: bytes,
+    pick: Callable[[tuple[bytes, ...]], tuple[bytes, ...]],
+    slots: Struct,
+    ends: list[int],
+    totals: list[int],
+) -> Assembler:
+    """The one hot function of a layout: slots told apart, then put with the names into the constant octets ``form``."""
+    start, lower_at, upper_at, alnum_at, end = ends
+    unpack = slots.unpack
+    lower, upper, alnum = totals[1:]
+
+    def raw(prefix: bytes, suffix: bytes, row: bytes) -> bytes:
+        if len(row) != end:
+            raise ValueError(f"{len(row)} octets, not {end}")
+        return form % pick((prefix, suffix, *unpack(row[start:])))
+
+    def hexadecimal(prefix: bytes, suffix: bytes, row: bytes) -> bytes:
+        if len(row) != end:
+            raise ValueError(f"{len(row)} octets, not {end}")
+        return form % pick((prefix, suffix, *unpack(row[start:lower_at] + hexlify(row[lower_at:]))))
+
+    def mixed(prefix: bytes, suffix: bytes, row: bytes) -> bytes:
+        if len(row) != end:
+            raise ValueError(f"{len(row)} octets, not {end}")
+        text = b"".join(
+            (
+                row[start:lower_at],
+                hexlify(row[lower_at:upper_at])[:lower],
+                hexlify(row[upper_at:alnum_at]).upper()[:upper],
+                b2a_base64(row[alnum_at:], newline=False)[:alnum],
+            )
+        )
+        return form % pick((prefix, suffix, *unpack(text)))
+
+    if not any(totals[1:]):
+        return raw
+    return mixed if upper or alnum or lower % 2 else hexadecimal
+
+
 class _Concrete:
-    """A template's pieces counted out: what is constant joined, what is not numbered."""
+    """A template's pieces counted out: ``form`` for the constant octets, ``picks`` for what is put between them."""
 
     def __init__(self, template: Template, serial_octets: int, lengths: list[int], sizes: tuple[int, int]) -> None:
-        self.constants: list[bytes] = []
-        self.picks: list[tuple[str, int]] = []
+        self.form: list[bytes] = []
+        self.picks: list[int] = []
+        """Numbers of slots, _PREFIX or _SUFFIX."""
         self.slots: list[Slot] = []
         self.record: list[str] = ["5x"]
         self.octets = 0
@@ -133,10 +148,10 @@ class _Concrete:
                     self._constant(sum(known[at + 1 : at + 1 + pieces]).to_bytes(4, "big"))
                 case Told.TIME:
                     self._time_again()
-                case Told.PREFIX | Told.SUFFIX:
+                case _:
                     self._name(_PREFIX if piece is Told.PREFIX else _SUFFIX)
 
-    def _known(self, piece: bytes | Told | Slot | Length) -> int:
+    def _known(self, piece: Piece) -> int:
         match piece:
             case bytes():
                 return len(piece)
@@ -146,24 +161,16 @@ class _Concrete:
                 return self._sizes[piece]
         return 4
 
-    def _skip(self, octets: int) -> None:
-        self.octets += octets
-        self.record.append(f"{octets}x")
-
     def _constant(self, octets: bytes) -> None:
-        if self.picks and self.picks[-1][0] == "constant":
-            self.constants[-1] += octets
-        else:
-            self.picks.append(("constant", len(self.constants)))
-            self.constants.append(octets)
+        self.form.append(octets.replace(b"%", b"%%"))
         self._skip(len(octets))
 
     def _name(self, name: int) -> None:
-        self.picks.append(("name", name))
+        self._put(name)
         self._skip(self._sizes[0 if name == _PREFIX else 1])
 
     def _slot(self, slot: Slot) -> None:
-        self.picks.append(("slot", len(self.slots)))
+        self._put(len(self.slots))
         self.slots.append(slot)
         self.octets += slot.octets
         self.record.append(f"{slot.octets}s")
@@ -173,5 +180,13 @@ class _Concrete:
             self._time = len(self.slots)
             self._slot(Slot(Kind.RAW, 4))
         else:
-            self.picks.append(("slot", self._time))
+            self._put(self._time)
             self._skip(4)
+
+    def _put(self, number: int) -> None:
+        self.form.append(b"%b")
+        self.picks.append(number)
+
+    def _skip(self, octets: int) -> None:
+        self.octets += octets
+        self.record.append(f"{octets}x")

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from idnode_protocol.handle import fold_name, split
 from idnode_registry import format as record_format
 from idnode_registry import merkle
+from idnode_registry.compaction.compactor import Compactor, is_templated
 from idnode_registry.errors import CorruptRecord, NameMismatch, RunRefused
-from idnode_registry.keys import order_key
+from idnode_registry.keys import SUFFIX_PLAIN_OCTETS_MAX, order_key
 from idnode_registry.store import ABSENT, Batch, BucketHead, CaseMode, Outcome, Result, RunSummary
 
 
@@ -45,6 +46,20 @@ def verified_row(record: bytes, prefix: bytes, key: bytes, case_mode: CaseMode) 
     if own_prefix != prefix or order_key(own_suffix) != key:
         raise CorruptRecord(f"under {prefix!r}, key {key[:64]!r}, lies the record of {handle[:128]!r}")
     return record
+
+
+def read_row(compactor: Compactor, prefix: bytes, suffix: bytes, row: bytes, case_mode: CaseMode) -> bytes:
+    """The plain record of a row of either form, verified; raises CorruptRecord, UnknownForm or CorruptStore."""
+    if is_templated(row):
+        return compactor.expand(prefix, suffix, row)
+    return verified(row, prefix, suffix, case_mode)
+
+
+def read_keyed_row(compactor: Compactor, prefix: bytes, key: bytes, row: bytes, case_mode: CaseMode) -> bytes:
+    """Like :func:`read_row` for a row met under an order key; only short suffixes have templated rows."""
+    if is_templated(row) and len(key) <= SUFFIX_PLAIN_OCTETS_MAX:
+        return compactor.expand(prefix, key, row)
+    return verified_row(row, prefix, key, case_mode)
 
 
 def require_named(record: bytes, prefix: bytes, suffix: bytes, case_mode: CaseMode) -> None:
