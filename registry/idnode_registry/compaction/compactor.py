@@ -157,7 +157,8 @@ class Compactor:
         known = self._find(head[0] << 8 | head[1])
         flags = head[2]
         width = 2 if flags & _WIDE else 1
-        if flags & _RESERVED or flags & 0x0F > 8 or flags >> 4 & 3 > Spelling.MIXED:
+        is_idle = width == 2 and not known.variables
+        if is_idle or flags & _RESERVED or flags & 0x0F > 8 or flags >> 4 & 3 > Spelling.MIXED:
             raise ValueError(f"flags {flags:#04x}")
         if len(head) != 3 + width * known.variables:
             raise ValueError("it ends inside its lengths")
