@@ -70,11 +70,14 @@ NO_LEAVES = Frontier()
 
 
 def frontier(leaves: Sequence[bytes]) -> Frontier:
-    """The frontier over ``leaves`` (leaf hashes)."""
-    tree = NO_LEAVES
-    for leaf in leaves:
-        tree = tree.append(leaf)
-    return tree
+    """The frontier over ``leaves`` (leaf hashes), level by level: what is left over on a level is its peak."""
+    peaks: list[bytes] = []
+    level = list(leaves)
+    while level:
+        if len(level) & 1:
+            peaks.append(level.pop())
+        level = [sha256(b"\x01" + left + right).digest() for left, right in zip(level[::2], level[1::2], strict=True)]
+    return Frontier(len(leaves), tuple(reversed(peaks)))
 
 
 def root(leaves: Sequence[bytes]) -> bytes:

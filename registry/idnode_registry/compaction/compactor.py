@@ -16,16 +16,18 @@ record itself. Templates are never changed and never removed; their number is bo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from struct import Struct
+from struct import error as StructError
+from typing import Final, TypeAlias
 from zlib import crc32
 
-from idnode_registry.compaction.layout import Layout
+from idnode_registry.compaction.layout import SERIAL_BITS, SPELLING_SHIFT, Layout, Press
 from idnode_registry.compaction.learning import Sample, Shape, learn, take_apart
 from idnode_registry.compaction.template import TEMPLATE_OCTETS_MAX, Field, Spelling, Template
 from idnode_registry.errors import CorruptRecord, CorruptStore
-from idnode_registry.format import FORM_PLAIN, FORM_TEMPLATED, HEADER_OCTETS
+from idnode_registry.format import FORM_PLAIN, FORM_TEMPLATED, HEADER_OCTETS, checksum_change, stamp
 from idnode_registry.keys import SUFFIX_PLAIN_OCTETS_MAX
 
 TEMPLATES_MAX: Final = 4_096
@@ -34,12 +36,18 @@ SAMPLES: Final = 32
 REMEMBERED: Final = 16
 """Samples of earlier learnings that the next one must fit too, so that templates of one shape grow more general."""
 SHAPES_MAX: Final = 1_024
+PROFIT_OCTETS_MIN: Final = 32
+"""A template must save at least so much on the record it was learnt with, the row's own head included."""
 ATTEMPTS_MAX: Final = 16
 """Learnings per shape in the life of a process."""
 SAMPLE_OCTETS_MAX: Final = 16 * 1024
 LAYOUTS_MAX: Final = 8_192
 HINTS_MAX: Final = 65_536
 _PLAIN_START: Final = bytes([FORM_PLAIN])
+_U4: Final = Struct(">I")
+_TEMPLATED_START: Final = bytes([FORM_TEMPLATED])
+_NO_SERIAL: Final = bytes(8)
+_LENGTH_MAX: Final = 0xFFFF
 _WIDE: Final = 0x40
 _RESERVED: Final = 0x80
 
@@ -49,14 +57,38 @@ def is_templated(row: bytes) -> bool:
     return row[0] == FORM_TEMPLATED if row else False
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class _Known:
     """A template in use."""
 
     number: int
     template: Template
-    variables: int
     fields: tuple[Field, ...]
+    code: int
+    """Its number where a row has it: above the flags."""
+    steps: dict[tuple[int, int], tuple[tuple[int, int], ...]]
+    """By octets of prefix and suffix: (octets up to the next variable field, its octets without the slot)."""
+
+    @classmethod
+    def of(cls, number: int, template: Template) -> _Known:
+        return cls(number, template, template.fields(), number << 8, {})
+
+    def lengths(self, record: bytes, start: int, sizes: tuple[int, int]) -> list[int]:
+        """The lengths of a record's variable slots, found by skipping from field to field; none when it has no such."""
+        steps = self.steps.get(sizes)
+        if steps is None:
+            steps = self.steps[sizes] = tuple(part.step(*sizes) for part in self.fields)
+        lengths = []
+        at = start
+        try:
+            for gap, fixed in steps:
+                at += gap
+                size = _U4.unpack_from(record, at)[0]
+                at += 4 + size
+                lengths.append(size - fixed)
+        except StructError:
+            return []
+        return lengths if min(lengths) >= 0 and max(lengths) <= _LENGTH_MAX else []
 
 
 @dataclass(slots=True)
@@ -67,6 +99,18 @@ class _Studied:
     samples: list[Sample] = field(default_factory=list)
     remembered: list[Sample] = field(default_factory=list)
     attempts: int = 0
+
+    def learn(self, shape: Shape) -> Template:
+        """The template of the samples, which are then remembered in part."""
+        samples = self.remembered + self.samples
+        self.remembered = samples[:: max(1, len(samples) // REMEMBERED)][:REMEMBERED]
+        self.samples = []
+        self.attempts += 1
+        return learn(shape, samples)
+
+
+_Fitted: TypeAlias = tuple[int, bytes, bytes]
+"""(number and width of the lengths, lengths, slots)."""
 
 
 class Compactor:
@@ -79,8 +123,9 @@ class Compactor:
         self._octets = dict(stored)
         self._fetch = fetch
         self._known: dict[int, _Known] = {}
-        self._variables: dict[int, int] = {}
+        self._ends: dict[bytes, int] = {}
         self._layouts: dict[tuple[bytes, int, int], Layout] = {}
+        self._presses: dict[tuple[int, bytes, tuple[int, int]], Press] = {}
         self._hints: dict[tuple[bytes, bytes], _Known] = {}
         self._shapes: dict[Shape, _Studied] | None = None
         self._unsaved: dict[int, bytes] = {}
@@ -117,13 +162,7 @@ class Compactor:
         except CorruptStore as wrong:
             raise CorruptStore(f"template {number} is damaged, {wrong}: restore a backup") from wrong
         self._octets[number] = octets
-        return self._take(number, template)
-
-    def _take(self, number: int, template: Template) -> _Known:
-        fields = template.fields()
-        known = _Known(number, template, len(fields), fields)
-        self._variables[number] = len(fields)
-        self._known[number] = known
+        known = self._known[number] = _Known.of(number, template)
         return known
 
     # --- reading -------------------------------------------------------------------------------------------------
@@ -134,36 +173,38 @@ class Compactor:
         Raises CorruptRecord, or CorruptStore when the row's template is damaged or missing.
         """
         try:
-            number = row[5] << 8 | row[6]
-            variables = self._variables.get(number)
-            if variables is None:
-                variables = self._find(number).variables
-            head = row[5 : 8 + (variables << 1 if row[7] & _WIDE else variables)]
+            head = row[5 : self._ends.get(row[5:8]) or self._end(row[5:8])]
             layout = self._layouts.get((head, len(prefix), len(suffix)))
             if layout is None:
                 layout = self._lay_out(head, len(prefix), len(suffix))
             if layout.spelling:
                 prefix, suffix = _spelled(layout.spelling, prefix, suffix, row[5 + len(head) :])
             body = layout.assemble(prefix, suffix, row)
-        except (ValueError, IndexError) as wrong:
+        except ValueError as wrong:
             raise CorruptRecord(f"a templated row of {len(row)} octets cannot be read: {wrong}") from wrong
         checksum = row[1:5]
         if crc32(body, FORM_PLAIN) != int.from_bytes(checksum, "big"):
             raise CorruptRecord(f"checksum of a record of {len(body) + 5} octets does not hold")
         return _PLAIN_START + checksum + body
 
-    def _lay_out(self, head: bytes, prefix_octets: int, suffix_octets: int) -> Layout:
-        """The layout a row's head asks for; raises ValueError for one that cannot be."""
-        known = self._find(head[0] << 8 | head[1])
-        flags = head[2]
-        width = 2 if flags & _WIDE else 1
-        is_idle = width == 2 and not known.variables
-        if is_idle or flags & _RESERVED or flags & 0x0F > 8 or flags >> 4 & 3 > Spelling.MIXED:
+    def _end(self, start: bytes) -> int:
+        """Where the head of a row ends that begins with these 3 octets; raises ValueError for flags that cannot be."""
+        if len(start) != 3:
+            raise ValueError("it ends inside its head")
+        known, flags = self._find(start[0] << 8 | start[1]), start[2]
+        is_idle = flags & _WIDE and not known.fields
+        if is_idle or flags & _RESERVED or flags & SERIAL_BITS > 8 or flags >> SPELLING_SHIFT & 3 > Spelling.MIXED:
             raise ValueError(f"flags {flags:#04x}")
-        if len(head) != 3 + width * known.variables:
+        end = self._ends[start] = 8 + len(known.fields) * (2 if flags & _WIDE else 1)
+        return end
+
+    def _lay_out(self, head: bytes, prefix_octets: int, suffix_octets: int) -> Layout:
+        known = self._find(head[0] << 8 | head[1])
+        width = 2 if head[2] & _WIDE else 1
+        if len(head) != 3 + width * len(known.fields):
             raise ValueError("it ends inside its lengths")
         lengths = [int.from_bytes(head[at : at + width], "big") for at in range(3, len(head), width)]
-        layout = Layout(known.template, head, flags & 0x0F, flags >> 4 & 3, lengths, (prefix_octets, suffix_octets))
+        layout = Layout(known.template, head, lengths, (prefix_octets, suffix_octets))
         if len(self._layouts) >= LAYOUTS_MAX:
             self._layouts.clear()
         self._layouts[head, prefix_octets, suffix_octets] = layout
@@ -176,78 +217,98 @@ class Compactor:
 
         A record whose suffix is longer than its key tells (``keys``) stays plain.
         """
-        if len(suffix) > SUFFIX_PLAIN_OCTETS_MAX or len(record) > SAMPLE_OCTETS_MAX or record[0] != FORM_PLAIN:
-            return record
-        start = HEADER_OCTETS + len(prefix) + 1 + len(suffix)
-        handle = record[HEADER_OCTETS:start]
+        return self._shrink(prefix, suffix, record, record[1:5], record[9:17].lstrip(b"\0")) or record
+
+    def shrink_run(self, prefix: bytes, rows: Sequence[tuple[bytes, bytes, bytes]], serial: int) -> Iterator[bytes]:
+        """The rows for a run of (order key, suffix, plain record), each record stamped with ``serial``."""
+        for _, suffix, record in rows[:: max(1, len(rows) // (2 * SAMPLES))]:
+            self._shrink(prefix, suffix, record, b"", b"")  # so that the first rows of the run profit already
+        kept = serial.to_bytes(8, "big").lstrip(b"\0")
+        stamps: dict[int, int] = {}
+        for _, suffix, record in rows:
+            if record[9:17] != _NO_SERIAL:
+                record = stamp(record, 0)
+            change = stamps.get(len(record))
+            if change is None:
+                change = stamps[len(record)] = checksum_change(len(record), serial)
+            checksum = (int.from_bytes(record[1:5], "big") ^ change).to_bytes(4, "big")
+            yield self._shrink(prefix, suffix, record, checksum, kept) or stamp(record, serial)
+
+    def _shrink(self, prefix: bytes, suffix: bytes, record: bytes, checksum: bytes, serial: bytes) -> bytes | None:
+        """The row with this checksum and serial, whatever the record says of them; None when there is none."""
+        start = HEADER_OCTETS + 1 + len(prefix) + len(suffix)
         name = prefix + b"/" + suffix
-        if handle == name:
-            spelling, bits, names = 0, b"", (prefix, suffix)
-        else:
-            spelling, bits = _spelling(name, handle)
-            names = handle[: len(prefix)], handle[len(prefix) + 1 :]
-        if spelling < 0:
-            return record
+        spelling, bits = 0, b""
+        if not record.startswith(name, HEADER_OCTETS):
+            spelling, bits = _spelling(name, record[HEADER_OCTETS:start])
+            prefix, suffix = record[HEADER_OCTETS : start - 1 - len(suffix)], record[start - len(suffix) : start]
         hint = prefix, record[start : start + 8]
         known = self._hints.get(hint)
-        row = None if known is None else self._fit(known, spelling, bits, names, record, start)
-        if row is not None:
-            return row
-        known, row = self._search(spelling, bits, names, record, start)
-        if known is None or row is None:
-            return record
-        if len(self._hints) >= HINTS_MAX:
-            self._hints.clear()
-        self._hints[hint] = known
-        return row
+        fitted = None if known is None or spelling < 0 else self._fit(known, prefix, suffix, record, start)
+        if fitted is None:
+            if spelling < 0 or len(suffix) > SUFFIX_PLAIN_OCTETS_MAX or len(record) > SAMPLE_OCTETS_MAX:
+                return None
+            found = self._search(prefix, suffix, record, start)
+            if found is None:
+                return None
+            if len(self._hints) >= HINTS_MAX:
+                self._hints.clear()
+            self._hints[hint], fitted = found
+        code, lengths, slots = fitted
+        start_octets = (code | len(serial) | spelling << SPELLING_SHIFT).to_bytes(3, "big")
+        return b"".join((_TEMPLATED_START, checksum, start_octets, lengths, bits, serial, slots))
 
-    def _fit(
-        self, known: _Known, spelling: int, bits: bytes, names: tuple[bytes, bytes], record: bytes, start: int
-    ) -> bytes | None:
-        """The record's row by this template; None unless expanding it gives the record back."""
-        prefix, suffix = names
-        head = _head(known, spelling, record, start, len(prefix), len(suffix))
-        if head is None:
+    def _fit(self, known: _Known, prefix: bytes, suffix: bytes, record: bytes, start: int) -> _Fitted | None:
+        """What the row of a record says by this template; None unless putting it back gives the record back."""
+        sizes = len(prefix), len(suffix)
+        code, lengths = known.code, b""
+        found: Sequence[int] = ()
+        if known.fields:
+            found = known.lengths(record, start, sizes)
+            if not found:
+                return None
+            if max(found) < 256:
+                lengths = bytes(found)
+            else:
+                code, lengths = code | _WIDE, b"".join([length.to_bytes(2, "big") for length in found])
+        key = code, lengths, sizes
+        press = self._presses.get(key)
+        if press is None:
+            if len(self._presses) >= LAYOUTS_MAX:
+                self._presses.clear()
+            press = self._presses[key] = Press(known.template, found, sizes)
+        if len(record) != press.record_octets or not record.startswith(press.version, 5) or record[0] != FORM_PLAIN:
             return None
-        layout = self._layouts.get((head, len(prefix), len(suffix))) or self._lay_out(head, len(prefix), len(suffix))
-        if layout.record_octets != len(record):
-            return None
-        row = layout.row(bits, record)
-        return row if row is not None and layout.assemble(prefix, suffix, row) == record[5:] else None
+        slots = press.slots(prefix, suffix, record)
+        return None if slots is None else (code, lengths, slots)
 
-    def _search(
-        self, spelling: int, bits: bytes, names: tuple[bytes, bytes], record: bytes, start: int
-    ) -> tuple[_Known | None, bytes | None]:
+    def _search(self, prefix: bytes, suffix: bytes, record: bytes, start: int) -> tuple[_Known, _Fitted] | None:
         """Try the templates of the record's shape, newest first; else take it as a sample, and learn from enough."""
         apart = take_apart(record[start:])
         if apart is None:
-            return None, None
+            return None
         shape, times, data = apart
         studied = self._studied(shape)
         for known in reversed(studied.known):
-            row = self._fit(known, spelling, bits, names, record, start)
-            if row is not None:
-                return known, row
+            fitted = self._fit(known, prefix, suffix, record, start)
+            if fitted is not None:
+                return known, fitted
         if studied.attempts >= ATTEMPTS_MAX or len(self._octets) >= TEMPLATES_MAX:
-            return None, None
-        studied.samples.append(Sample(*names, times, data))
+            return None
+        studied.samples.append(Sample(prefix, suffix, times, data))
         if len(studied.samples) < SAMPLES:
-            return None, None
-        samples = studied.remembered + studied.samples
-        studied.remembered = samples[:: max(1, len(samples) // REMEMBERED)][:REMEMBERED]
-        studied.samples = []
-        studied.attempts += 1
-        template = learn(shape, samples)
-        known = self._take(max(self._octets, default=0) + 1, template)
-        row = self._fit(known, spelling, bits, names, record, start)
+            return None
+        template = studied.learn(shape)
         octets = template.to_octets()
-        if row is None or len(row) >= len(record) or len(octets) > TEMPLATE_OCTETS_MAX:
-            del self._known[known.number], self._variables[known.number]
-            self._layouts.clear()
-            return None, None
+        known = _Known.of(max(self._octets, default=0) + 1, template)
+        fitted = self._fit(known, prefix, suffix, record, start)
+        if fitted is None or len(fitted[2]) + PROFIT_OCTETS_MIN > len(record) or len(octets) > TEMPLATE_OCTETS_MAX:
+            self._presses.clear()  # the number is free again
+            return None
         self._octets[known.number] = self._unsaved[known.number] = octets
+        self._known[known.number] = known
         studied.known.append(known)
-        return known, row
+        return known, fitted
 
     def _studied(self, shape: Shape) -> _Studied:
         if self._shapes is None:
@@ -270,29 +331,6 @@ class Compactor:
         apart = take_apart(known.template.example())
         if apart is not None and self._shapes is not None:
             self._shapes.setdefault(apart[0], _Studied()).known.append(known)
-
-
-def _head(known: _Known, spelling: int, record: bytes, start: int, prefix: int, suffix: int) -> bytes | None:
-    """Template number, flags and lengths of a record's row; None when its fields cannot be this template's."""
-    flags = 8 - len(record[9:17]) + len(record[9:17].lstrip(b"\0")) | spelling << 4
-    if not known.variables:
-        return (known.number << 8 | flags).to_bytes(3, "big")
-    lengths = []
-    at = start
-    for part in known.fields:
-        at += part.gap + part.gap_prefixes * prefix + part.gap_suffixes * suffix
-        size = int.from_bytes(record[at : at + 4], "big")
-        length = size - part.fixed - part.prefixes * prefix - part.suffixes * suffix
-        at += 4 + size
-        if length < 0 or at > len(record):
-            return None
-        lengths.append(length)
-    if max(lengths) < 256:
-        return (known.number << 8 | flags).to_bytes(3, "big") + bytes(lengths)
-    if max(lengths) > 0xFFFF:
-        return None
-    wide = b"".join([length.to_bytes(2, "big") for length in lengths])
-    return (known.number << 8 | flags | _WIDE).to_bytes(3, "big") + wide
 
 
 def _spelling(name: bytes, handle: bytes) -> tuple[int, bytes]:

@@ -5,17 +5,18 @@ Assembling puts slices between constant octets in one call: no value is decoded.
 
 from __future__ import annotations
 
-from binascii import Error as NotBase64
+from binascii import Error as NotPackable
 from binascii import a2b_base64, b2a_base64, hexlify, unhexlify
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from operator import itemgetter
 from struct import Struct
-from struct import error as StructError
 from typing import Final, TypeAlias
 
 from idnode_registry.compaction.template import VARIABLE, Kind, Length, Piece, Slot, Spelling, Template, Told
+from idnode_registry.format import HEADER_OCTETS
 
-FORM: Final = b"\x02"
+SERIAL_BITS: Final = 0x0F
+SPELLING_SHIFT: Final = 4
 _PREFIX: Final = -2
 _SUFFIX: Final = -1
 _CHARACTERS: Final = {Kind.RAW: 1, Kind.HEX_LOWER: 2, Kind.HEX_UPPER: 2, Kind.ALNUM: 4}
@@ -28,54 +29,27 @@ Assembler: TypeAlias = Callable[[bytes, bytes, bytes], bytes]
 
 
 class Layout:
-    """``head`` is the row's octets from the template's number to the lengths; ``sizes`` of prefix and suffix."""
+    """For reading. ``head``: the row's octets from flags to lengths; ``sizes``: octets of prefix and suffix."""
 
-    __slots__ = ("_order", "_packs", "_record", "_sizes", "assemble", "head", "record_octets", "spelling")
+    __slots__ = ("assemble", "spelling")
 
-    def __init__(
-        self,
-        template: Template,
-        head: bytes,
-        serial_octets: int,
-        spelling: int,
-        lengths: list[int],
-        sizes: tuple[int, int],
-    ) -> None:
-        self.head = head
-        self.spelling = spelling
-        pieces = _Concrete(template, serial_octets, lengths, sizes)
-        self.record_octets = 5 + pieces.octets
-        self._record = Struct("".join(pieces.record))
-        order = sorted(range(len(pieces.slots)), key=lambda number: pieces.slots[number].kind)
-        self._order = order
-        totals = [sum(slot.octets for slot in pieces.slots if slot.kind == kind) for kind in Kind]
-        self._sizes = totals
-        self._packs = any(totals[1:])
-        bitmap = (sizes[0] + sizes[1] + 8) // 8 if spelling == Spelling.MIXED else 0
-        ends = [5 + len(head) + bitmap]
+    def __init__(self, template: Template, head: bytes, lengths: Sequence[int], sizes: tuple[int, int]) -> None:
+        serial_octets, self.spelling = head[2] & SERIAL_BITS, Spelling(head[2] >> SPELLING_SHIFT & 3)
+        pieces = _Concrete(lengths, sizes)
+        pieces.constant(b"\x01\x00" + (sizes[0] + 1 + sizes[1]).to_bytes(2, "big") + bytes(8 - serial_octets))
+        if serial_octets:
+            pieces.slot(Slot(Kind.RAW, serial_octets))
+        pieces.record(template)
+        slots = pieces.slots
+        order = sorted(range(len(slots)), key=lambda number: slots[number].kind)
+        bitmap = (sizes[0] + sizes[1] + 8) // 8 if self.spelling is Spelling.MIXED else 0
+        ends, totals = [5 + len(head) + bitmap], pieces.totals()
         for kind, total in zip(Kind, totals, strict=True):
             ends.append(ends[-1] + -(-total // _CHARACTERS[kind]) * _OCTETS[kind])
         places = {number: 2 + place for place, number in enumerate(order)}
         pick = itemgetter(*(places.get(number, number - _PREFIX) for number in pieces.picks))
-        text = Struct("".join(f"{pieces.slots[number].octets}s" for number in order))
+        text = Struct("".join(f"{slots[number].octets}s" for number in order))
         self.assemble = _assembler(b"".join(pieces.form), pick, text, ends, totals)
-
-    def row(self, spelling_bits: bytes, record: bytes) -> bytes | None:
-        """The row of a record of this layout; None when its slots hold other octets than their kinds allow."""
-        try:
-            slots = self._record.unpack(record)
-            text = b"".join([slots[number] for number in self._order])
-            raw, lower, upper, _alnum = self._sizes
-            parts = [FORM, record[1:5], self.head, spelling_bits, text[:raw]]
-            if self._packs:
-                at = raw
-                for size in (lower, upper):
-                    parts.append(unhexlify(text[at : at + size] + b"0" * (size & 1)))
-                    at += size
-                parts.append(a2b_base64(text[at:] + b"A" * (-len(text[at:]) % 4)))
-            return b"".join(parts)
-        except (StructError, NotBase64):
-            return None
 
 
 def _assembler(
@@ -85,7 +59,7 @@ def _assembler(
     ends: list[int],
     totals: list[int],
 ) -> Assembler:
-    """The one hot function of a layout: slots told apart, then put with the names into the constant octets ``form``."""
+    """The hot function of reading: slots told apart, then put with the names into the constant octets ``form``."""
     start, lower_at, upper_at, alnum_at, end = ends
     unpack = slots.unpack
     lower, upper, alnum = totals[1:]
@@ -118,38 +92,101 @@ def _assembler(
     return mixed if upper or alnum or lower % 2 else hexadecimal
 
 
+class Press:
+    """For writing: what a record of these lengths, whatever its serial, keeps in its row."""
+
+    __slots__ = ("_form", "_order", "_packs", "_pick", "_sizes", "_unpack", "record_octets", "version")
+
+    def __init__(self, template: Template, lengths: Sequence[int], sizes: tuple[int, int]) -> None:
+        pieces = _Concrete(lengths, sizes)
+        pieces.record(template)
+        slots = pieces.slots
+        self.record_octets = HEADER_OCTETS + pieces.octets
+        self.version = b"\x01\x00" + (sizes[0] + 1 + sizes[1]).to_bytes(2, "big")
+        self._unpack = Struct(f"{HEADER_OCTETS}x" + "".join(pieces.places)).unpack
+        self._form = b"".join(pieces.form)
+        self._pick = itemgetter(*(number - _PREFIX for number in pieces.picks))
+        self._order = _several(sorted(range(len(slots)), key=lambda number: slots[number].kind))
+        self._sizes = pieces.totals()
+        self._packs = any(self._sizes[1:])
+
+    def slots(self, prefix: bytes, suffix: bytes, record: bytes) -> bytes | None:
+        """The row's octets after its serial, for a record of :attr:`record_octets`; names as spelled.
+
+        None unless putting them back gives the value list back.
+        """
+        found = self._unpack(record)
+        if self._form % self._pick((prefix, suffix, *found)) != record[HEADER_OCTETS:]:
+            return None
+        text = b"".join(self._order(found))
+        return self._packed(text) if self._packs else text
+
+    def _packed(self, text: bytes) -> bytes | None:
+        raw, lower, upper, alnum = self._sizes
+        first, second = raw + lower, raw + lower + upper
+        digits, capitals, letters = text[raw:first], text[first:second], text[second:]
+        try:
+            packed = unhexlify(digits if lower % 2 == 0 else digits + b"0")
+            if hexlify(packed)[:lower] != digits:
+                return None
+            if not upper and not alnum:
+                return text[:raw] + packed
+            more = unhexlify(capitals if upper % 2 == 0 else capitals + b"0")
+            last = a2b_base64(letters + b"A" * (-alnum % 4))
+        except NotPackable:
+            return None
+        if hexlify(more).upper()[:upper] != capitals or b2a_base64(last, newline=False)[:alnum] != letters:
+            return None
+        return b"".join((text[:raw], packed, more, last))
+
+
+def _several(numbers: list[int]) -> Callable[[tuple[bytes, ...]], tuple[bytes, ...]]:
+    """An itemgetter that gives a tuple for any count."""
+    match numbers:
+        case []:
+            return lambda items: ()
+        case [only]:
+            return lambda items: (items[only],)
+    return itemgetter(*numbers)
+
+
 class _Concrete:
     """A template's pieces counted out: ``form`` for the constant octets, ``picks`` for what is put between them."""
 
-    def __init__(self, template: Template, serial_octets: int, lengths: list[int], sizes: tuple[int, int]) -> None:
+    def __init__(self, lengths: Sequence[int], sizes: tuple[int, int]) -> None:
         self.form: list[bytes] = []
         self.picks: list[int] = []
         """Numbers of slots, _PREFIX or _SUFFIX."""
         self.slots: list[Slot] = []
-        self.record: list[str] = ["5x"]
+        self.places: list[str] = []
+        """Struct codes that find the slots in a record."""
         self.octets = 0
         self._sizes = sizes
         self._lengths = iter(lengths)
         self._time: int | None = None
-        self._constant(b"\x01\x00" + (sizes[0] + 1 + sizes[1]).to_bytes(2, "big") + bytes(8 - serial_octets))
-        if serial_octets:
-            self._slot(Slot(Kind.RAW, serial_octets))
+
+    def record(self, template: Template) -> None:
+        """Handle and value list."""
         self._name(_PREFIX)
-        self._constant(b"/")
+        self.constant(b"/")
         self._name(_SUFFIX)
         known = [self._known(piece) for piece in template.pieces]
         for at, piece in enumerate(template.pieces):
             match piece:
                 case bytes():
-                    self._constant(piece)
+                    self.constant(piece)
                 case Slot():
-                    self._slot(Slot(piece.kind, known[at]))
+                    self.slot(Slot(piece.kind, known[at]))
                 case Length(pieces):
-                    self._constant(sum(known[at + 1 : at + 1 + pieces]).to_bytes(4, "big"))
+                    self.constant(sum(known[at + 1 : at + 1 + pieces]).to_bytes(4, "big"))
                 case Told.TIME:
                     self._time_again()
                 case _:
                     self._name(_PREFIX if piece is Told.PREFIX else _SUFFIX)
+
+    def totals(self) -> list[int]:
+        """Octets of the slots of each kind."""
+        return [sum(slot.octets for slot in self.slots if slot.kind == kind) for kind in Kind]
 
     def _known(self, piece: Piece) -> int:
         match piece:
@@ -161,7 +198,7 @@ class _Concrete:
                 return self._sizes[piece]
         return 4
 
-    def _constant(self, octets: bytes) -> None:
+    def constant(self, octets: bytes) -> None:
         self.form.append(octets.replace(b"%", b"%%"))
         self._skip(len(octets))
 
@@ -169,16 +206,16 @@ class _Concrete:
         self._put(name)
         self._skip(self._sizes[0 if name == _PREFIX else 1])
 
-    def _slot(self, slot: Slot) -> None:
+    def slot(self, slot: Slot) -> None:
         self._put(len(self.slots))
         self.slots.append(slot)
         self.octets += slot.octets
-        self.record.append(f"{slot.octets}s")
+        self.places.append(f"{slot.octets}s")
 
     def _time_again(self) -> None:
         if self._time is None:
             self._time = len(self.slots)
-            self._slot(Slot(Kind.RAW, 4))
+            self.slot(Slot(Kind.RAW, 4))
         else:
             self._put(self._time)
             self._skip(4)
@@ -189,4 +226,4 @@ class _Concrete:
 
     def _skip(self, octets: int) -> None:
         self.octets += octets
-        self.record.append(f"{octets}x")
+        self.places.append(f"{octets}x")

@@ -3,12 +3,12 @@
 ::
 
     record   01 | checksum u4 | 01 00 | n u2 | serial i8 | handle (n) | value list     (form ``plain``, see ``format``)
-    row      02 | checksum u4 | template u2 | flags u1 | lengths | spelling | slots     (form ``templated``)
+    row      02 | checksum u4 | template u2 | flags u1 | lengths | spelling | serial | slots     (form ``templated``)
 
 The checksum is that of the plain record: a row is sound when the record made from it is. ``flags``: bits 0-3 octets of
 the serial that are kept, bits 4-5 the spelling (:class:`Spelling`), bit 6 lengths of two octets instead of one.
 ``lengths``: of the slots of variable length, in order. ``spelling``: one bit per octet of the handle, only of a mixed
-one. ``slots``: serial, time and raw slots as they are; then the slots of lower hexadecimal digits joined and packed two
+one. ``slots``: time and raw slots as they are; then the slots of lower hexadecimal digits joined and packed two
 to an octet, those of upper ones likewise, then those of letters and digits four to three octets (base64).
 
 A template is stored as ``checksum u4 | msgpack [version, piece, ...]``; a piece is octets, a number (:class:`Told`) or
@@ -88,6 +88,11 @@ class Field:
     """Octets of the field without its slot and names."""
     prefixes: int
     suffixes: int
+
+    def step(self, prefix: int, suffix: int) -> tuple[int, int]:
+        """(gap, fixed octets) with names of so many octets."""
+        gap = self.gap + self.gap_prefixes * prefix + self.gap_suffixes * suffix
+        return gap, self.fixed + self.prefixes * prefix + self.suffixes * suffix
 
 
 @dataclass(frozen=True, slots=True)

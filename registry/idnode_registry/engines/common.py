@@ -88,11 +88,13 @@ def read_run(
     """The run as (order key, suffix, record), verified to be sorted, without repeats, and rightly named."""
     rows: list[tuple[bytes, bytes, bytes]] = []
     last: bytes | None = None
+    start = prefix + b"/"
     for suffix, record in run:
-        key = order_key(suffix)
+        key = suffix if len(suffix) <= SUFFIX_PLAIN_OCTETS_MAX else order_key(suffix)
         if last is not None and key <= last:
             raise RunRefused(f"{suffix[:64]!r} comes after {last[:64]!r}: sort the run by storage key, each name once")
-        require_named(record, prefix, suffix, case_mode)
+        if record_format.verified_handle(record) != start + suffix:
+            require_named(record, prefix, suffix, case_mode)
         rows.append((key, suffix, record))
         last = key
     return rows
@@ -102,6 +104,7 @@ def summarise(rows: Sequence[tuple[bytes, bytes, bytes]]) -> RunSummary:
     """Count, first and last handle, Merkle root over the records' digests."""
     if not rows:
         return RunSummary(0, b"", b"", merkle.EMPTY_ROOT)
-    tree = merkle.frontier([merkle.leaf_hash(record_format.digest(record)) for _, _, record in rows])
+    digest, leaf_hash = record_format.digest, merkle.leaf_hash
+    tree = merkle.frontier([leaf_hash(digest(record)) for _, _, record in rows])
     first, last = record_format.handle_of(rows[0][2]), record_format.handle_of(rows[-1][2])
     return RunSummary(len(rows), first, last, tree.root())

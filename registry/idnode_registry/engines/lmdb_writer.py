@@ -46,7 +46,6 @@ from idnode_registry.errors import (
     StoreFull,
     StoreReadOnly,
 )
-from idnode_registry.format import stamp
 from idnode_registry.keys import PREFIX_NUMBER_MAX, journal_key, number_key, order_key
 from idnode_registry.store import Batch, BucketHead, CaseMode, LoadEntryMaker, Outcome, Result, Watcher
 
@@ -160,23 +159,32 @@ class LoadJob:
     future: Future[int] = field(default_factory=Future)
 
     def apply(self, group: Group) -> int:
-        txn, records = group.txn, group.tables.records
+        txn = group.txn
         known = group.number(self.prefix)
-        if known is not None:
-            for key, suffix, _ in self.rows:
-                if txn.get(known + key, db=records) is not None:
-                    raise RunRefused(f"{self.prefix!r}/{suffix[:64]!r} is already stored")
-        head = group.head(known)
-        entry = self.entry(head, summarise(self.rows))
-        number = group.number_or_new(self.prefix)
-        shrink = group.compactor.shrink
-        for key, suffix, record in self.rows:
-            txn.put(number + key, shrink(self.prefix, suffix, stamp(record, head.serial + 1)), db=records)
+        with txn.cursor(db=group.tables.records) as cursor:
+            if known is not None:
+                self._refuse_stored(cursor, known)
+            head = group.head(known)
+            entry = self.entry(head, summarise(self.rows))
+            number = group.number_or_new(self.prefix)
+            shrunk = group.compactor.shrink_run(self.prefix, self.rows, head.serial + 1)
+            items = [(number + key, row) for (key, _, _), row in zip(self.rows, shrunk, strict=True)]
+            is_behind_all = not cursor.last() or cursor.key() < items[0][0]
+            cursor.putmulti(items, append=is_behind_all)
         group.append(number, entry, head.after(entry, len(self.rows)))
         group.generation += 1
         txn.put(GENERATION_ROW, seal(group.generation.to_bytes(8, "big")), db=group.tables.meta)
         group.changed.extend((self.prefix, suffix) for _, suffix, _ in self.rows)
         return len(self.rows)
+
+    def _refuse_stored(self, cursor: Any, number: bytes) -> None:
+        """Raise RunRefused when a name of the run is stored; one step when nothing lies between its ends."""
+        more, last = cursor.set_range(number + self.rows[0][0]), number + self.rows[-1][0]
+        if not more or cursor.key() > last:
+            return
+        for key, suffix, _ in self.rows:
+            if cursor.set_key(number + key):
+                raise RunRefused(f"{self.prefix!r}/{suffix[:64]!r} is already stored")
 
 
 @dataclass(slots=True)
