@@ -15,7 +15,7 @@ journal is.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from hashlib import sha256
 from struct import Struct
@@ -147,6 +147,11 @@ def state_octets(record: bytes) -> bytes:
 def digest(record: bytes) -> bytes:
     """SHA-256 of :func:`state_octets`, 32 octets: the same for the same handle and values wherever they lie."""
     return sha256(state_octets(record)).digest()
+
+
+def digests(records: Iterable[bytes]) -> list[bytes]:
+    """:func:`digest` of each."""
+    return [sha256(b"\x00\x00" + record[7:9] + record[HEADER_OCTETS:]).digest() for record in records]
 
 
 @dataclass(frozen=True, slots=True)

@@ -74,21 +74,21 @@ class _Known:
         return cls(number, template, template.fields(), number << 8, {})
 
     def lengths(self, record: bytes, start: int, sizes: tuple[int, int]) -> list[int]:
-        """The lengths of a record's variable slots, found by skipping from field to field; none when it has no such."""
+        """The lengths of a record's variable slots, found by skipping from field to field.
+
+        Nonsense, or struct.error, for a record that has no such fields.
+        """
         steps = self.steps.get(sizes)
         if steps is None:
             steps = self.steps[sizes] = tuple(part.step(*sizes) for part in self.fields)
         lengths = []
         at = start
-        try:
-            for gap, fixed in steps:
-                at += gap
-                size = _U4.unpack_from(record, at)[0]
-                at += 4 + size
-                lengths.append(size - fixed)
-        except StructError:
-            return []
-        return lengths if min(lengths) >= 0 and max(lengths) <= _LENGTH_MAX else []
+        for gap, fixed in steps:
+            at += gap
+            size = _U4.unpack_from(record, at)[0]
+            at += 4 + size
+            lengths.append(size - fixed)
+        return lengths
 
 
 @dataclass(slots=True)
@@ -264,12 +264,14 @@ class Compactor:
         code, lengths = known.code, b""
         found: Sequence[int] = ()
         if known.fields:
-            found = known.lengths(record, start, sizes)
-            if not found:
-                return None
-            if max(found) < 256:
+            try:
+                found = known.lengths(record, start, sizes)
                 lengths = bytes(found)
-            else:
+            except StructError:
+                return None
+            except ValueError:
+                if min(found) < 0 or max(found) > _LENGTH_MAX:
+                    return None
                 code, lengths = code | _WIDE, b"".join([length.to_bytes(2, "big") for length in found])
         key = code, lengths, sizes
         press = self._presses.get(key)

@@ -104,7 +104,6 @@ def summarise(rows: Sequence[tuple[bytes, bytes, bytes]]) -> RunSummary:
     """Count, first and last handle, Merkle root over the records' digests."""
     if not rows:
         return RunSummary(0, b"", b"", merkle.EMPTY_ROOT)
-    digest, leaf_hash = record_format.digest, merkle.leaf_hash
-    tree = merkle.frontier([leaf_hash(digest(record)) for _, _, record in rows])
+    tree = merkle.frontier(merkle.leaf_hashes(record_format.digests(record for _, _, record in rows)))
     first, last = record_format.handle_of(rows[0][2]), record_format.handle_of(rows[-1][2])
     return RunSummary(len(rows), first, last, tree.root())
