@@ -43,6 +43,10 @@ def tamper(path: Path, change: Change) -> None:
         change(txn, {name: env.open_db(name.encode(), txn=txn) for name in ("records", "meta")})
 
 
+def replace(path: Path, key: bytes, row: bytes) -> None:
+    tamper(path, lambda txn, tables: txn.put(key, row, db=tables["records"]))
+
+
 def rows(path: Path) -> list[tuple[bytes, bytes]]:
     with lmdb.Environment(str(path), max_dbs=8) as env, env.begin(db=env.open_db(b"records")) as txn:
         return list(txn.cursor())
@@ -153,8 +157,7 @@ def test_a_flipped_bit_anywhere_in_a_templated_row_is_found(tmp_path: Path) -> N
     for place in range(len(row)):
         octets = bytearray(row)
         octets[place] ^= 1 << place % 8
-        bent = bytes(octets)
-        tamper(tmp_path, lambda txn, tables, bent=bent: txn.put(key, bent, db=tables["records"]))
+        replace(tmp_path, key, bytes(octets))
         store = opened(tmp_path)
         with pytest.raises(ReadingError):
             store.get(PREFIX, b"NAME-%03d" % (COUNT - 1))
@@ -165,12 +168,8 @@ def test_a_flipped_bit_anywhere_in_a_templated_row_is_found(tmp_path: Path) -> N
 def test_rows_under_each_others_keys_are_found(tmp_path: Path) -> None:
     filled(tmp_path)
     (one, first), (other, second) = rows(tmp_path)[-2:]
-
-    def swap(txn: Any, tables: dict[str, Any]) -> None:
-        txn.put(one, second, db=tables["records"])
-        txn.put(other, first, db=tables["records"])
-
-    tamper(tmp_path, swap)
+    replace(tmp_path, one, second)
+    replace(tmp_path, other, first)
     store = opened(tmp_path)
     with pytest.raises(CorruptRecord):
         store.get(PREFIX, b"NAME-%03d" % (COUNT - 1))
