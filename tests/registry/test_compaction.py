@@ -264,5 +264,7 @@ def test_long_slots_and_long_suffixes() -> None:
     assert assert_comes_back(compactor, records) == 60
     long = [named(b"99.900", b"L" * 449 + b"%03d" % number, [HandleValue(1, "URL", b"u")]) for number in range(40)]
     assert assert_comes_back(taught(long), long) == 0
+    short = [named(b"99.900", b"K%03d" % number, [HandleValue(1, "URL", b"u")]) for number in range(40)]
+    assert assert_comes_back(taught(short), short + long) == len(short)  # their keys do not tell long suffixes
     huge = named(b"99.900", b"H", [HandleValue(1, "DOC", b"x" * 70_000)])
     assert assert_comes_back(taught([huge]), [huge]) == 0

@@ -236,6 +236,8 @@ class Compactor:
 
     def _shrink(self, prefix: bytes, suffix: bytes, record: bytes, checksum: bytes, serial: bytes) -> bytes | None:
         """The row with this checksum and serial, whatever the record says of them; None when there is none."""
+        if len(suffix) > SUFFIX_PLAIN_OCTETS_MAX:
+            return None
         start = HEADER_OCTETS + 1 + len(prefix) + len(suffix)
         name = prefix + b"/" + suffix
         spelling, bits = 0, b""
@@ -246,7 +248,7 @@ class Compactor:
         known = self._hints.get(hint)
         fitted = None if known is None or spelling < 0 else self._fit(known, prefix, suffix, record, start)
         if fitted is None:
-            if spelling < 0 or len(suffix) > SUFFIX_PLAIN_OCTETS_MAX or len(record) > SAMPLE_OCTETS_MAX:
+            if spelling < 0 or len(record) > SAMPLE_OCTETS_MAX:
                 return None
             found = self._search(prefix, suffix, record, start)
             if found is None:
