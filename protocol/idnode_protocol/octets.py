@@ -149,7 +149,8 @@ class Writer:
 
     def counted(self, octets: bytes) -> Writer:
         """A counted array (``ba``)."""
-        return self.u32(len(octets)).raw(octets)
+        self._parts += (len(octets).to_bytes(4, "big"), octets)
+        return self
 
     def text(self, value: str) -> Writer:
         """A counted UTF-8 string."""

@@ -10,6 +10,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from struct import Struct
+from struct import error as StructError
 from typing import Final
 
 from idnode_protocol.codes import DEFAULT_TTL_S, DEFAULT_VALUE_PERMISSIONS, ValuePermission
@@ -22,6 +25,11 @@ TTL_ABSOLUTE: Final = 1
 VALUE_OCTETS_MIN: Final = 26
 """4 + 4 + 1 + 4 + 1 + three empty counted fields."""
 DIGEST_OFFSET: Final = 8
+_FIXED: Final = Struct(">iIBIB")
+"""index, timestamp, ttlType, ttl, permissions"""
+_START: Final = Struct(">iIBIBI")
+"""The same and the octets of the type."""
+_NO_REFERENCES: Final = bytes(4)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,21 +61,31 @@ class HandleValue:
     references: tuple[Reference, ...] = ()
 
     def encode(self, writer: Writer) -> None:
+        writer.raw(self.to_octets())
+
+    def to_octets(self) -> bytes:
+        """The wire form; raises :class:`NotEncodable`."""
+        try:
+            kind, data = self.type.encode(), self.data
+            start = _START.pack(self.index, self.timestamp, self.ttl_type, self.ttl, self.permissions, len(kind))
+        except (StructError, UnicodeEncodeError):
+            start = kind = data = b""
+        if not start or self.references:
+            return self._field_by_field()
+        return b"".join((start, kind, len(data).to_bytes(4, "big"), data, _NO_REFERENCES))
+
+    def _field_by_field(self) -> bytes:
+        """Slower, and names the field that does not fit."""
+        writer = Writer()
         writer.i32(self.index).u32(self.timestamp).u8(self.ttl_type).u32(self.ttl).u8(self.permissions)
         writer.text(self.type).counted(self.data).u32(len(self.references))
         for reference in self.references:
             reference.encode(writer)
-
-    def to_octets(self) -> bytes:
-        """The wire form; raises :class:`NotEncodable`."""
-        writer = Writer()
-        self.encode(writer)
         return writer.to_octets()
 
     @classmethod
     def decode(cls, reader: Reader) -> HandleValue:
-        index, timestamp, ttl_type = reader.i32(), reader.u32(), reader.u8()
-        ttl, permissions = reader.u32(), reader.u8()
+        index, timestamp, ttl_type, ttl, permissions = _FIXED.unpack(reader.take(_FIXED.size))
         kind, data = reader.text(), reader.counted()
         number = reader.count(REFERENCES_PER_VALUE_MAX, 8)
         references = tuple(Reference.decode(reader) for _ in range(number))
@@ -81,6 +99,11 @@ class HandleValue:
         reader.finish()
         return value
 
+    def stamped(self, timestamp: int) -> HandleValue:
+        """The same value with another timestamp."""
+        fields = self.index, self.type, self.data, self.ttl, self.permissions
+        return HandleValue(*fields, timestamp, self.ttl_type, self.references)
+
     @property
     def is_publicly_readable(self) -> bool:
         return bool(self.permissions & ValuePermission.PUBLIC_READ)
@@ -92,6 +115,8 @@ class HandleValue:
 
     def has_type(self, kind: str) -> bool:
         """Whether this is a value of the well-known type ``kind`` or of a sub-type ``kind.x``, without case."""
+        if self.type == kind:
+            return True
         mine, wanted = fold_type(self.type), fold_type(kind)
         return mine == wanted or mine.startswith(wanted + ".")
 
@@ -100,6 +125,7 @@ class HandleValue:
         return float(self.ttl) if self.ttl_type == TTL_ABSOLUTE else received_at + self.ttl
 
 
+@lru_cache(maxsize=1024)
 def fold_type(kind: str) -> str:
     """A type as compared: ASCII letters folded, nothing else."""
     return kind.encode("utf-8", "surrogatepass").upper().decode("utf-8", "surrogatepass")

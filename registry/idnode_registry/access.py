@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 from idnode_protocol.codes import AdminPermission, ResponseCode
@@ -24,6 +25,7 @@ from idnode_registry.elsewhere import Need, NotAtHand, Wanted
 if TYPE_CHECKING:
     from idnode_registry.registry import Registry
 
+_KEPT_OCTETS: Final = 256
 GROUPS_OPENED_MAX: Final = 256
 """Values opened as groups for one decision; a deeper web of groups grants nothing more."""
 FAR_GROUPS_OPENED_MAX: Final = 8
@@ -115,9 +117,17 @@ def _admin_records(values: Iterable[HandleValue]) -> Iterable[AdminRecord]:
     for value in values:
         if value.has_type("HS_ADMIN"):
             try:
-                yield AdminRecord.from_octets(value.data)
+                yield (
+                    _admin_record(value.data)
+                    if len(value.data) <= _KEPT_OCTETS
+                    else AdminRecord.from_octets(value.data)
+                )
             except RemoteError:
                 continue  # data that says nothing grants nothing
+
+
+_admin_record = lru_cache(maxsize=1_024)(AdminRecord.from_octets)
+"""Of a prefix under which many names are created the same few records are read each time."""
 
 
 def is_listed(registry: Registry, caller: Caller, references: Iterable[Reference]) -> bool:

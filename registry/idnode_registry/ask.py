@@ -57,7 +57,7 @@ class Ask:
     version: Version = CURRENT
 
     def has(self, flag: OpFlag) -> bool:
-        return bool(self.flags & flag)
+        return int.__and__(self.flags, flag) != 0  # IntFlag's own operator builds a member
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,14 +7,15 @@
            u1    CRC-32 of    u1        u1      octets          of the entry  as its creator  i4 count, values in
                  all but it                                     that wrote it spelled it      wire octets, by index
 
-The value list is exactly what a resolution answer carries after the handle (docs/protocol.md §2.1, §3.7). Form
-``plain`` is written; ``templated`` (template number and varying slices) is reserved, and refused by name until it is
-built. CRC-32 finds every flipped octet and torn page; it is no protection against people, the journal is.
+The value list is exactly what a resolution answer carries after the handle (docs/protocol.md §2.1, §3.7). This is form
+``plain``, what every store gives and takes. Engines keep most records in form ``templated`` (``compaction``), which is
+no record until it is expanded. CRC-32 finds every flipped octet and torn page; it is no protection against people, the
+journal is.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from hashlib import sha256
 from struct import Struct
@@ -59,6 +60,12 @@ def stamp(record: bytes, record_serial: int) -> bytes:
     """The same record with another serial, and its checksum with it."""
     body = record[5:9] + record_serial.to_bytes(8, "big") + record[HEADER_OCTETS:]
     return record[:1] + _CHECKSUM.pack(crc32(body, record[0])) + body
+
+
+def checksum_change(octets: int, record_serial: int) -> int:
+    """What a record's checksum is XORed with when its serial goes from 0 to ``record_serial``: CRC-32 is affine."""
+    before = bytes(octets - 5)
+    return crc32(before) ^ crc32(before[:4] + record_serial.to_bytes(8, "big") + before[12:])
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +147,11 @@ def state_octets(record: bytes) -> bytes:
 def digest(record: bytes) -> bytes:
     """SHA-256 of :func:`state_octets`, 32 octets: the same for the same handle and values wherever they lie."""
     return sha256(state_octets(record)).digest()
+
+
+def digests(records: Iterable[bytes]) -> list[bytes]:
+    """:func:`digest` of each."""
+    return [sha256(b"\x00\x00" + record[7:9] + record[HEADER_OCTETS:]).digest() for record in records]
 
 
 @dataclass(frozen=True, slots=True)

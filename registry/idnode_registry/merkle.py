@@ -14,7 +14,7 @@ A leaf hash is SHA-256(0x00 || entry), an inner node SHA-256(0x01 || left || rig
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 
@@ -28,6 +28,11 @@ EMPTY_ROOT = sha256(b"").digest()
 def leaf_hash(entry: bytes) -> bytes:
     """The hash of one log entry, 32 octets."""
     return sha256(b"\x00" + entry).digest()
+
+
+def leaf_hashes(entries: Iterable[bytes]) -> list[bytes]:
+    """:func:`leaf_hash` of each."""
+    return [sha256(b"\x00" + entry).digest() for entry in entries]
 
 
 def node_hash(left: bytes, right: bytes) -> bytes:
@@ -70,11 +75,14 @@ NO_LEAVES = Frontier()
 
 
 def frontier(leaves: Sequence[bytes]) -> Frontier:
-    """The frontier over ``leaves`` (leaf hashes)."""
-    tree = NO_LEAVES
-    for leaf in leaves:
-        tree = tree.append(leaf)
-    return tree
+    """The frontier over ``leaves`` (leaf hashes), level by level: what is left over on a level is its peak."""
+    peaks: list[bytes] = []
+    level = list(leaves)
+    while level:
+        if len(level) & 1:
+            peaks.append(level.pop())
+        level = [sha256(b"\x01" + left + right).digest() for left, right in zip(level[::2], level[1::2], strict=True)]
+    return Frontier(len(leaves), tuple(reversed(peaks)))
 
 
 def root(leaves: Sequence[bytes]) -> bytes:

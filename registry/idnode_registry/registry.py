@@ -11,6 +11,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Final
 
 from idnode_protocol.codes import ResponseCode
 from idnode_protocol.handle import fold_name, split, with_slash
@@ -35,6 +37,11 @@ from idnode_registry.trust.sealing import Sealer
 from idnode_registry.verify import Verdict, authenticate
 
 __all__ = ["Change", "Plan", "Registry", "RegistrySettings"]
+
+
+DECODED_OCTETS_MAX: Final = 4_096
+_decoded = lru_cache(maxsize=2_048)(values_from_octets)
+"""Keys, groups and the administrators of a prefix are read again and again; what changes has other octets."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +128,10 @@ class Registry:
     def values(self, name: bytes) -> tuple[HandleValue, ...] | None:
         """Every value of the stored record by index, whatever its permissions; None = absent. For our own use."""
         record = self.record(name)
-        return None if record is None else values_from_octets(bytes(record_format.value_list(record)))
+        if record is None:
+            return None
+        octets = bytes(record_format.value_list(record))
+        return _decoded(octets) if len(octets) <= DECODED_OCTETS_MAX else values_from_octets(octets)
 
     def is_homed(self, name: bytes) -> bool:
         """Whether this server answers for the name."""

@@ -13,7 +13,6 @@ from typing import Final, Protocol
 
 from idnode_registry import format as record_format
 from idnode_registry import journal, merkle
-from idnode_registry.engines.common import verified_row
 from idnode_registry.errors import CorruptStore, MalformedValues, ReadingError
 from idnode_registry.store import BucketHead, CaseMode, Problem
 
@@ -31,6 +30,7 @@ class Inspectable(Protocol):
     def buckets(self, prefix: bytes) -> Sequence[int]: ...
     def head(self, prefix: bytes, bucket: int) -> BucketHead: ...
     def raw_records(self, prefix: bytes, bucket: int, after: bytes | None, limit: int) -> list[tuple[bytes, bytes]]: ...
+    def record_of(self, prefix: bytes, key: bytes, row: bytes) -> bytes: ...
     def raw_entries(self, prefix: bytes, bucket: int, after_serial: int, limit: int) -> list[tuple[int, bytes]]: ...
     def orphans(self) -> Iterator[Problem]: ...
     def get_meta(self, name: bytes) -> bytes | None: ...
@@ -58,13 +58,13 @@ def _check_records(store: Inspectable, prefix: bytes, bucket: int, where: str) -
         before = store.head(prefix, bucket)
         count, last = 0, None
         while rows := store.raw_records(prefix, bucket, last, SLICE):
-            for key, record in rows:
+            for key, row in rows:
                 if last is not None and key <= last and key not in reported:
                     reported.add(key)
                     yield Problem("name", where, f"key {key[:64]!r} comes after {last[:64]!r}")
                 last = key
                 count += 1
-                problem = None if key in reported else _check_record(store, prefix, bucket, key, record)
+                problem = None if key in reported else _check_record(store, prefix, bucket, key, row)
                 if problem is not None:
                     reported.add(key)
                     yield Problem(problem[0], where, problem[1])
@@ -74,10 +74,10 @@ def _check_records(store: Inspectable, prefix: bytes, bucket: int, where: str) -
             return
 
 
-def _check_record(store: Inspectable, prefix: bytes, bucket: int, key: bytes, record: bytes) -> tuple[str, str] | None:
+def _check_record(store: Inspectable, prefix: bytes, bucket: int, key: bytes, row: bytes) -> tuple[str, str] | None:
     """What is wrong with one record: its octets, its name, its values, or that the journal tells otherwise."""
     try:
-        verified_row(record, prefix, key, store.case_mode)
+        record = store.record_of(prefix, key, row)
         indexes = [value.index for value in record_format.iter_value_slices(record_format.value_list(record))]
     except (ReadingError, MalformedValues) as wrong:
         return "record", f"{key[:64]!r}: {wrong}"

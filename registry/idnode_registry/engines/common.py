@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from idnode_protocol.handle import fold_name, split
 from idnode_registry import format as record_format
 from idnode_registry import merkle
+from idnode_registry.compaction.compactor import Compactor, is_templated
 from idnode_registry.errors import CorruptRecord, NameMismatch, RunRefused
-from idnode_registry.keys import order_key
+from idnode_registry.keys import SUFFIX_PLAIN_OCTETS_MAX, order_key
 from idnode_registry.store import ABSENT, Batch, BucketHead, CaseMode, Outcome, Result, RunSummary
 
 
@@ -47,6 +48,20 @@ def verified_row(record: bytes, prefix: bytes, key: bytes, case_mode: CaseMode) 
     return record
 
 
+def read_row(compactor: Compactor, prefix: bytes, suffix: bytes, row: bytes, case_mode: CaseMode) -> bytes:
+    """The plain record of a row of either form, verified; raises CorruptRecord, UnknownForm or CorruptStore."""
+    if is_templated(row):
+        return compactor.expand(prefix, suffix, row)
+    return verified(row, prefix, suffix, case_mode)
+
+
+def read_keyed_row(compactor: Compactor, prefix: bytes, key: bytes, row: bytes, case_mode: CaseMode) -> bytes:
+    """Like :func:`read_row` for a row met under an order key; only short suffixes have templated rows."""
+    if is_templated(row) and len(key) <= SUFFIX_PLAIN_OCTETS_MAX:
+        return compactor.expand(prefix, key, row)
+    return verified_row(row, prefix, key, case_mode)
+
+
 def require_named(record: bytes, prefix: bytes, suffix: bytes, case_mode: CaseMode) -> None:
     """Raise NameMismatch, CorruptRecord or UnknownForm unless the record may be written under this name."""
     handle = record_format.verified_handle(record)
@@ -73,11 +88,13 @@ def read_run(
     """The run as (order key, suffix, record), verified to be sorted, without repeats, and rightly named."""
     rows: list[tuple[bytes, bytes, bytes]] = []
     last: bytes | None = None
+    start = prefix + b"/"
     for suffix, record in run:
-        key = order_key(suffix)
+        key = suffix if len(suffix) <= SUFFIX_PLAIN_OCTETS_MAX else order_key(suffix)
         if last is not None and key <= last:
             raise RunRefused(f"{suffix[:64]!r} comes after {last[:64]!r}: sort the run by storage key, each name once")
-        require_named(record, prefix, suffix, case_mode)
+        if record_format.verified_handle(record) != start + suffix:
+            require_named(record, prefix, suffix, case_mode)
         rows.append((key, suffix, record))
         last = key
     return rows
@@ -87,6 +104,6 @@ def summarise(rows: Sequence[tuple[bytes, bytes, bytes]]) -> RunSummary:
     """Count, first and last handle, Merkle root over the records' digests."""
     if not rows:
         return RunSummary(0, b"", b"", merkle.EMPTY_ROOT)
-    tree = merkle.frontier([merkle.leaf_hash(record_format.digest(record)) for _, _, record in rows])
+    tree = merkle.frontier(merkle.leaf_hashes(record_format.digests(record for _, _, record in rows)))
     first, last = record_format.handle_of(rows[0][2]), record_format.handle_of(rows[-1][2])
     return RunSummary(len(rows), first, last, tree.root())

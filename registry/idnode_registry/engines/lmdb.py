@@ -13,8 +13,9 @@ from typing import Any, Final, TypeVar
 import lmdb
 from lmdb import verify as structure
 
+from idnode_registry.compaction.compactor import Compactor, is_templated
 from idnode_registry.disk import Disk, Lock
-from idnode_registry.engines.common import read_run, require_named, verified, verified_row
+from idnode_registry.engines.common import read_keyed_row, read_run, require_named, verified
 from idnode_registry.engines.lmdb_file import (
     DATA_NAME,
     MAP_OCTETS_START,
@@ -26,6 +27,8 @@ from idnode_registry.engines.lmdb_file import (
     open_tables,
     read_generation,
     read_numbers,
+    read_templates,
+    template_key,
     unseal,
 )
 from idnode_registry.engines.lmdb_writer import CutJob, Job, LoadJob, MetaJob, WriteJob, Writer
@@ -70,7 +73,9 @@ class LmdbStore:
         self._enter = gate.enter
         numbers, generation = read_numbers(tables), read_generation(tables)
         self._numbers = numbers
-        self._writer = Writer(tables, gate, disk, path, case_mode, numbers, generation)
+        self._compactor = Compactor(read_templates(tables).items(), self._template)
+        self._expand = self._compactor.expand
+        self._writer = Writer(tables, gate, disk, path, case_mode, self._compactor, numbers, generation)
         self._closed = False
 
     @classmethod
@@ -120,7 +125,7 @@ class LmdbStore:
                 return None
             txn = self._begin(self._records)
             try:
-                record: bytes | None = txn.get(
+                row: bytes | None = txn.get(
                     number + (suffix if len(suffix) <= SUFFIX_PLAIN_OCTETS_MAX else order_key(suffix))
                 )
             finally:
@@ -129,17 +134,25 @@ class LmdbStore:
             raise _unreadable(wrong) from wrong
         finally:
             self._gate.leave(slot)
-        return None if record is None else verified(record, prefix, suffix, self._case_mode)
+        if row is None:
+            return None
+        return (
+            self._expand(prefix, suffix, row) if is_templated(row) else verified(row, prefix, suffix, self._case_mode)
+        )
 
     def scan(self, prefix: bytes, cursor: Cursor | None = None, limit: int = 1000) -> tuple[list[bytes], Cursor | None]:
         if cursor is not None and cursor.bucket != 0:
             return [], None
         rows = self.raw_records(prefix, 0, None if cursor is None else cursor.after, limit)
-        page = [verified_row(record, prefix, key, self._case_mode) for key, record in rows]
+        page = [self.record_of(prefix, key, row) for key, row in rows]
         return page, Cursor(0, rows[-1][0]) if len(rows) == limit else None
 
+    def record_of(self, prefix: bytes, key: bytes, row: bytes) -> bytes:
+        """The plain record of a row of :meth:`raw_records`, verified; for ``check``."""
+        return read_keyed_row(self._compactor, prefix, key, row, self._case_mode)
+
     def raw_records(self, prefix: bytes, bucket: int, after: bytes | None, limit: int) -> list[tuple[bytes, bytes]]:
-        """Up to ``limit`` unverified (order key, record) after a key; for ``check``."""
+        """Up to ``limit`` unverified (order key, row) after a key; for ``check``."""
         number = self._numbers.get(prefix)
         if number is None:
             self._require_open()
@@ -188,6 +201,9 @@ class LmdbStore:
     def get_meta(self, name: bytes) -> bytes | None:
         row = self._row(self._tables.meta, meta_key(name))
         return None if row is None else unseal(row, f"the fact {name!r}")
+
+    def _template(self, number: int) -> bytes | None:
+        return self._row(self._tables.meta, template_key(number))
 
     def meta_names(self, start: bytes = b"") -> list[bytes]:
         first = meta_key(start)
@@ -305,7 +321,9 @@ class LmdbStore:
         return check_store(self)
 
     def orphans(self) -> Iterator[Problem]:
-        """Rows whose number is of no prefix."""
+        """Rows whose number is of no prefix, and templates that cannot be used."""
+        for template, text in self._compactor.problems():
+            yield Problem("structure", f"template {template}", text)
         known = frozenset(self._numbers.copy().values())
         for name in ("records", "journal", "heads"):
             table = getattr(self._tables, name)

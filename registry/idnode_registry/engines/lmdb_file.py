@@ -5,6 +5,7 @@ Tables (sub-databases) and rows; keys are described in :mod:`idnode_registry.key
     records   key -> record (own checksum)            heads     number -> checksum u4 | msgpack of the BucketHead
     journal   key -> entry                            prefixes  prefix -> number u4 | checksum u4
     meta      "u" + name -> checksum u4 | value       meta      "!format", "!generation" -> checksum u4 | msgpack
+    meta      "t" + number u4 -> template
 
 LMDB keeps no checksum of its pages: every row that is served has its own, and ``check`` covers the rest.
 """
@@ -13,6 +14,7 @@ from __future__ import annotations
 
 import threading
 import weakref
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Final
 from zlib import crc32
@@ -28,8 +30,9 @@ from idnode_registry.store import BucketHead, CaseMode
 
 MAGIC: Final = "idnode-store"
 FORMAT: Final = 1
-FEATURES: Final[frozenset[str]] = frozenset()
-"""Features a file may name and this version knows."""
+TEMPLATED: Final = "templated"
+FEATURES: Final[frozenset[str]] = frozenset({TEMPLATED})
+"""Features a file may name and this version knows. A file is ``templated`` from its first template on."""
 LOCK_NAME: Final = "store.lock"
 DATA_NAME: Final = "data.mdb"
 MAP_OCTETS_START: Final = 1 << 30
@@ -38,6 +41,7 @@ READERS_MAX: Final = 1_024
 SPARE_TRANSACTIONS: Final = 16
 """Read transactions kept for reuse: what makes a look-up cheap without holding a snapshot."""
 GENERATION_ROW: Final = b"!generation"
+_TEMPLATE: Final = b"t"
 _FORMAT_ROW: Final = b"!format"
 _TABLES: Final = (b"records", b"journal", b"heads", b"prefixes", b"meta")
 
@@ -141,7 +145,8 @@ def open_tables(path: str, case_mode: CaseMode, disk: Disk, *, fsync: bool, map_
         if is_new:
             with env.begin(write=True) as txn:  # one transaction: a crash leaves no half-made store
                 tables = Tables(env, *(env.open_db(name, txn=txn) for name in _TABLES))
-                _write_format(txn, tables.meta, case_mode)
+                _write_format(txn, tables.meta, case_mode, frozenset())
+                txn.put(GENERATION_ROW, seal((1).to_bytes(8, "big")), db=tables.meta)
         else:
             tables = Tables(env, *(env.open_db(name, create=False) for name in _TABLES))
         if is_new and fsync:
@@ -155,17 +160,38 @@ def open_tables(path: str, case_mode: CaseMode, disk: Disk, *, fsync: bool, map_
         raise
 
 
-def _write_format(txn: Any, meta: Any, case_mode: CaseMode) -> None:
+def _write_format(txn: Any, meta: Any, case_mode: CaseMode, features: frozenset[str]) -> None:
     row = {
         "magic": MAGIC,
         "format": FORMAT,
         "min_reader": FORMAT,
         "case_mode": case_mode,
         "key_scheme": KEY_SCHEME,
-        "features": sorted(FEATURES),
+        "features": sorted(features),
     }
     txn.put(_FORMAT_ROW, seal(msgpack.packb(row)), db=meta)
-    txn.put(GENERATION_ROW, seal((1).to_bytes(8, "big")), db=meta)
+
+
+def write_templates(txn: Any, meta: Any, case_mode: CaseMode, templates: Iterable[tuple[int, bytes]]) -> None:
+    """Put templates into a transaction, and into the format row that there are some."""
+    for number, octets in templates:
+        txn.put(template_key(number), octets, db=meta)
+    _write_format(txn, meta, case_mode, frozenset({TEMPLATED}))
+
+
+def template_key(number: int) -> bytes:
+    return _TEMPLATE + number.to_bytes(4, "big")
+
+
+def read_templates(tables: Tables) -> dict[int, bytes]:
+    """The template table as it is stored: number -> octets, each verified when it is first used."""
+    templates: dict[int, bytes] = {}
+    with tables.env.begin(db=tables.meta) as txn, txn.cursor() as cursor:
+        more = cursor.set_range(_TEMPLATE)
+        while more and cursor.key().startswith(_TEMPLATE):
+            templates[int.from_bytes(cursor.key()[1:], "big")] = cursor.value()
+            more = cursor.next()
+    return templates
 
 
 def _require_ours(env: lmdb.Environment, path: str, case_mode: CaseMode) -> None:

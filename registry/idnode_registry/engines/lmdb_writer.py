@@ -23,8 +23,9 @@ from typing import Any, Final, Protocol
 import lmdb
 
 from idnode_registry import merkle
+from idnode_registry.compaction.compactor import Compactor
 from idnode_registry.disk import Disk
-from idnode_registry.engines.common import Change, decide, summarise, verified
+from idnode_registry.engines.common import Change, decide, read_row, summarise
 from idnode_registry.engines.lmdb_file import (
     GENERATION_ROW,
     Gate,
@@ -34,6 +35,7 @@ from idnode_registry.engines.lmdb_file import (
     meta_key,
     number_to_row,
     seal,
+    write_templates,
 )
 from idnode_registry.errors import (
     CorruptStore,
@@ -44,7 +46,6 @@ from idnode_registry.errors import (
     StoreFull,
     StoreReadOnly,
 )
-from idnode_registry.format import stamp
 from idnode_registry.keys import PREFIX_NUMBER_MAX, journal_key, number_key, order_key
 from idnode_registry.store import Batch, BucketHead, CaseMode, LoadEntryMaker, Outcome, Result, Watcher
 
@@ -74,11 +75,13 @@ class Group:
     txn: Any
     tables: Tables
     case_mode: CaseMode
+    compactor: Compactor
     numbers: dict[bytes, bytes]
     cached_heads: dict[bytes, BucketHead]
     generation: int
     heads: dict[bytes, BucketHead] = field(default_factory=dict)
     new_numbers: dict[bytes, bytes] = field(default_factory=dict)
+    templates: list[tuple[int, bytes]] = field(default_factory=list)
     changed: list[tuple[bytes, bytes]] = field(default_factory=list)
 
     def number(self, prefix: bytes) -> bytes | None:
@@ -104,9 +107,13 @@ class Group:
         self.txn.put(journal_key(number, head.serial), entry, db=self.tables.journal)
         self.heads[number] = head
 
-    def write_heads(self) -> None:
+    def finish(self) -> None:
+        """Write what the jobs left behind: heads, and the templates their rows were made with."""
         for number in sorted(self.heads):
             self.txn.put(number, head_to_row(self.heads[number]), db=self.tables.heads)
+        self.templates = self.compactor.unsaved()
+        if self.templates:
+            write_templates(self.txn, self.tables.meta, self.case_mode, self.templates)
 
 
 class Job(Protocol):
@@ -127,9 +134,8 @@ class WriteJob:
         batch, tables, txn = self.batch, group.tables, group.txn
         number = group.number(batch.prefix)
         key = order_key(batch.suffix)
-        before = None if number is None else txn.get(number + key, db=tables.records)
-        if before is not None:
-            verified(before, batch.prefix, batch.suffix, group.case_mode)
+        row = None if number is None else txn.get(number + key, db=tables.records)
+        before = None if row is None else read_row(group.compactor, batch.prefix, batch.suffix, row, group.case_mode)
         change = decide(batch, group.head(number), before)
         if not isinstance(change, Change):
             return change
@@ -137,7 +143,8 @@ class WriteJob:
         if change.record is None:
             txn.delete(number + key, db=tables.records)
         else:
-            txn.put(number + key, change.record, db=tables.records)
+            row = group.compactor.shrink(batch.prefix, batch.suffix, change.record)
+            txn.put(number + key, row, db=tables.records)
         group.append(number, change.entry, change.head)
         group.changed.append((batch.prefix, batch.suffix))
         return Result(Outcome.APPLIED, serial=change.head.serial)
@@ -152,22 +159,32 @@ class LoadJob:
     future: Future[int] = field(default_factory=Future)
 
     def apply(self, group: Group) -> int:
-        txn, records = group.txn, group.tables.records
+        txn = group.txn
         known = group.number(self.prefix)
-        if known is not None:
-            for key, suffix, _ in self.rows:
-                if txn.get(known + key, db=records) is not None:
-                    raise RunRefused(f"{self.prefix!r}/{suffix[:64]!r} is already stored")
-        head = group.head(known)
-        entry = self.entry(head, summarise(self.rows))
-        number = group.number_or_new(self.prefix)
-        for key, _, record in self.rows:
-            txn.put(number + key, stamp(record, head.serial + 1), db=records)
+        with txn.cursor(db=group.tables.records) as cursor:
+            if known is not None:
+                self._refuse_stored(cursor, known)
+            head = group.head(known)
+            entry = self.entry(head, summarise(self.rows))
+            number = group.number_or_new(self.prefix)
+            shrunk = group.compactor.shrink_run(self.prefix, self.rows, head.serial + 1)
+            items = [(number + key, row) for (key, _, _), row in zip(self.rows, shrunk, strict=True)]
+            is_behind_all = not cursor.last() or cursor.key() < items[0][0]
+            cursor.putmulti(items, append=is_behind_all)
         group.append(number, entry, head.after(entry, len(self.rows)))
         group.generation += 1
         txn.put(GENERATION_ROW, seal(group.generation.to_bytes(8, "big")), db=group.tables.meta)
         group.changed.extend((self.prefix, suffix) for _, suffix, _ in self.rows)
         return len(self.rows)
+
+    def _refuse_stored(self, cursor: Any, number: bytes) -> None:
+        """Raise RunRefused when a name of the run is stored; one step when nothing lies between its ends."""
+        more, last = cursor.set_range(number + self.rows[0][0]), number + self.rows[-1][0]
+        if not more or cursor.key() > last:
+            return
+        for key, suffix, _ in self.rows:
+            if cursor.set_key(number + key):
+                raise RunRefused(f"{self.prefix!r}/{suffix[:64]!r} is already stored")
 
 
 @dataclass(slots=True)
@@ -217,6 +234,7 @@ class Writer:
         disk: Disk,
         path: str,
         case_mode: CaseMode,
+        compactor: Compactor,
         numbers: dict[bytes, bytes],
         generation: int,
     ) -> None:
@@ -231,6 +249,7 @@ class Writer:
         self._disk = disk
         self._path = path
         self._case_mode = case_mode
+        self._compactor = compactor
         self._heads: dict[bytes, BucketHead] = {}
         self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self._guard = threading.Lock()
@@ -308,9 +327,9 @@ class Writer:
         tables = self._tables
         txn = tables.env.begin(write=True)
         try:
-            group = Group(txn, tables, self._case_mode, self.numbers, self._heads, self.generation)
+            group = Group(txn, tables, self._case_mode, self._compactor, self.numbers, self._heads, self.generation)
             outcomes = [_apply(job, group) for job in jobs]
-            group.write_heads()
+            group.finish()
             self.commit(txn)
         except BaseException:
             txn.abort()
@@ -332,6 +351,7 @@ class Writer:
         """Show readers and watchers what was committed."""
         self.numbers.update(group.new_numbers)
         self.generation = group.generation
+        self._compactor.saved(number for number, _ in group.templates)
         if len(self._heads) > HEADS_CACHED_MAX:
             self._heads.clear()
         self._heads.update(group.heads)

@@ -134,6 +134,10 @@ class MemoryStore:
             start = 0 if after is None else bisect_right(keys, after)
             return [(key, found.records[key]) for key in keys[start : start + limit]]
 
+    def record_of(self, prefix: bytes, key: bytes, row: bytes) -> bytes:
+        """The record itself, verified; for ``check``."""
+        return verified_row(row, prefix, key, self._case_mode)
+
     def raw_entries(self, prefix: bytes, bucket: int, after_serial: int, limit: int) -> list[tuple[int, bytes]]:
         """Up to ``limit`` (serial, entry) after a serial; for ``check``."""
         with self._lock:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from idnode_protocol.codes import ResponseCode
@@ -119,7 +119,7 @@ def bad_values(values: Sequence[HandleValue]) -> Reply | None:
 
 def is_same(before: HandleValue | None, after: HandleValue | None) -> bool:
     """Whether two values differ in nothing but their timestamps."""
-    return before is not None and after is not None and replace(after, timestamp=before.timestamp) == before
+    return before is not None and after is not None and after.stamped(before.timestamp) == before
 
 
 def merged(before: dict[int, HandleValue], changes: Iterable[HandleValue], now: float) -> dict[int, HandleValue]:
@@ -127,7 +127,7 @@ def merged(before: dict[int, HandleValue], changes: Iterable[HandleValue], now: 
     after = dict(before)
     for value in changes:
         if not is_same(before.get(value.index), value):
-            after[value.index] = replace(value, timestamp=int(now))
+            after[value.index] = value.stamped(int(now))
     return after
 
 
