@@ -55,8 +55,8 @@ from idnode_registry.budgets import DEFAULT_RATES, Budgets, Rate, WorkClass
 from idnode_registry.challenges import ChallengeTable, Numbers
 from idnode_registry.crypto import Signer
 from idnode_registry.engines.lmdb import LmdbStore
-from idnode_registry.engines.lmdb_writer import has_space
 from idnode_registry.engines.memory import MemoryStore
+from idnode_registry.engines.writer import has_space
 from idnode_registry.place import NoSuchServer, Place
 from idnode_registry.plans import Listener
 from idnode_registry.registry import Change, Registry, RegistrySettings

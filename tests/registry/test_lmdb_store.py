@@ -14,7 +14,7 @@ import pytest
 from idnode_registry import format as record_format
 from idnode_registry.compaction.compactor import SAMPLES
 from idnode_registry.engines.lmdb import LmdbStore, check_file
-from idnode_registry.engines.lmdb_file import seal
+from idnode_registry.engines.rows import seal
 from idnode_registry.errors import (
     CaseModeMismatch,
     CorruptRecord,
