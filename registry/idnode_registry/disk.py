@@ -1,4 +1,4 @@
-"""What the engines ask of the disk adapter; they never touch the file system otherwise (LMDB maps its own file)."""
+"""What the engines ask of the disk adapter; databases open their own files, nothing else touches the file system."""
 
 from __future__ import annotations
 
@@ -21,6 +21,9 @@ class Disk(Protocol):
 
     def listdir(self, path: str) -> Sequence[str]:
         """The names in a folder."""
+
+    def remove_tree(self, path: str) -> None:
+        """Remove a folder with all that is in it; nothing happens when there is none."""
 
     def lock(self, path: str) -> Lock:
         """Lock the file for this process alone, making it if need be; BlockingIOError when another holds it."""

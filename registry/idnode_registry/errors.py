@@ -28,6 +28,14 @@ class FormatRefused(OpeningError):
     """The file is not a store of ours, or of a format, key scheme or feature this version does not know."""
 
 
+class EngineMissing(OpeningError):
+    """The store is of an engine whose library is not installed."""
+
+    def __init__(self, engine: str, extra: str) -> None:
+        self.engine = engine
+        super().__init__(f"the engine {engine} is not installed: pip install 'idnode[{extra}]'")
+
+
 class CaseModeMismatch(OpeningError):
     """The store was created with the other case mode, which is fixed for its life."""
 

@@ -41,6 +41,9 @@ class PlainDisk:
     def listdir(self, path: str) -> Sequence[str]:
         return os.listdir(path)
 
+    def remove_tree(self, path: str) -> None:
+        shutil.rmtree(path, ignore_errors=True)
+
     def lock(self, path: str) -> HeldFile:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
