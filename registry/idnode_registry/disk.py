@@ -33,3 +33,24 @@ class Disk(Protocol):
 
     def sync(self, path: str) -> None:
         """Flush a file, or a folder's names, to the medium."""
+
+
+class WorkDisk(Disk, Protocol):
+    """What a bulk load asks for beside: files of its own."""
+
+    def exists(self, path: str) -> bool: ...
+
+    def read(self, path: str) -> bytes:
+        """The whole file."""
+
+    def read_part(self, path: str, offset: int, octets: int) -> bytes:
+        """Up to ``octets`` from an offset on; nothing at the end of the file."""
+
+    def write_atomic(self, path: str, octets: bytes) -> None:
+        """Replace the file, durably, mode 0600."""
+
+    def append(self, path: str, octets: bytes) -> None:
+        """Add to the file's end, making it if need be, mode 0600; durable only after ``sync``."""
+
+    def remove(self, path: str) -> None:
+        """Remove one file. Raises FileNotFoundError."""

@@ -108,6 +108,33 @@ class NotRepresentable(WritingError):
     """A name or record is longer than the stored form can hold; nothing was kept."""
 
 
+# --- bulk loading ------------------------------------------------------------------------------------------------
+
+
+class LoadingError(RegistryError):
+    """A bulk load cannot go on. Root of the errors of bulk loading."""
+
+
+class RowsRefused(LoadingError):
+    """Rows name what is stored already, or the same record twice; nothing was stored. ``complaints`` name the lines."""
+
+    def __init__(self, complaints: list[str]) -> None:
+        self.complaints = complaints
+        super().__init__("; ".join(complaints) + ": correct the input, or skip what exists")
+
+
+class OtherLoad(LoadingError):
+    """The work folder belongs to a load of another input that was not finished."""
+
+    def __init__(self, work: str, label: str) -> None:
+        self.label = label
+        super().__init__(f"{work} holds an unfinished load of {label}: finish that one first, or discard it")
+
+
+class CorruptWork(LoadingError):
+    """A work file of a bulk load is damaged; what was stored so far is sound."""
+
+
 # --- asking ------------------------------------------------------------------------------------------------------
 
 
