@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
 import msgpack
@@ -61,7 +61,8 @@ class Manifest:
         return self.taken - self.left_out
 
     def to_octets(self) -> bytes:
-        octets: bytes = msgpack.packb({"version": VERSION, **asdict(self)})
+        members = {each.name: getattr(self, each.name) for each in fields(self)}
+        octets: bytes = msgpack.packb({"version": VERSION, **members})
         return octets
 
     @classmethod
