@@ -157,13 +157,10 @@ class BulkLoad:
         except RowsRefused:
             self._folder.discard()
             raise
-        self._load()
+        if manifest.phase == "load":
+            self._load()
         self._folder.discard()
         return Loaded(manifest.loaded, manifest.left_out, manifest.entries)
-
-    def discard(self) -> None:
-        """Forget the load and remove its work files; what is stored stays."""
-        self._folder.discard()
 
     def _note(self) -> None:
         self._folder.note(self._manifest.to_octets())
@@ -183,6 +180,8 @@ class BulkLoad:
             manifest.run, manifest.offset = place
             self._note()
             self._tell("load", manifest.loaded)
+        manifest.phase = "done"
+        self._note()
 
     def _sorted_rows(self) -> Iterator[tuple[Row, Place]]:
         """What is still to be loaded, over all work runs: where one ends makes no difference to the store."""

@@ -10,7 +10,8 @@ import msgpack
 from idnode_registry.errors import CorruptWork
 
 VERSION: Final = 1
-Phase: TypeAlias = Literal["read", "merge", "load"]
+RUN_START: Final = "run-"
+Phase: TypeAlias = Literal["read", "merge", "load", "done"]
 
 
 Name: TypeAlias = tuple[bytes, bytes]
@@ -53,7 +54,7 @@ class Manifest:
     def next_name(self) -> str:
         """The name of the next work file; the same again when the process ends before it is noted."""
         self.names += 1
-        return f"run-{self.names:06}"
+        return f"{RUN_START}{self.names:06}"
 
     @property
     def rows(self) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Final
 
+from idnode_registry.bulk.manifest import RUN_START
 from idnode_registry.bulk.rows import Row, from_chunks, to_octets
 from idnode_registry.disk import WorkDisk
 
@@ -72,6 +73,11 @@ class WorkFolder:
             self._disk.remove(self._place(name))
 
     def discard(self) -> None:
-        """Remove everything. The manifest goes first, so that no half folder looks like a load to go on with."""
+        """Remove our files, the manifest last; the folder too, unless somebody put something else there."""
+        names = set(self._disk.listdir(self._path))
+        ours = {name for name in names if name.startswith((RUN_START, f".{MANIFEST_NAME}"))}
+        for name in sorted(ours):
+            self.remove(name)
         self.remove(MANIFEST_NAME)
-        self._disk.remove_tree(self._path)
+        if names <= ours | {MANIFEST_NAME}:
+            self._disk.remove_tree(self._path)
