@@ -128,7 +128,7 @@ class OtherLoad(LoadingError):
 
     def __init__(self, work: str, label: str) -> None:
         self.label = label
-        super().__init__(f"{work} holds an unfinished load of {label}: finish that one first, or discard it")
+        super().__init__(f"{work} holds an unfinished load of {label}: finish that one first, or forget it (--restart)")
 
 
 class CorruptWork(LoadingError):

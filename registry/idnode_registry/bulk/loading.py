@@ -143,8 +143,8 @@ class BulkLoad:
     def run(self, rows: Iterable[Row]) -> Loaded:
         """Load all; the work folder is gone afterwards. ``rows`` begin at the start of the input, always.
 
-        Raises RowsRefused (nothing was stored; the work folder is removed, so that a corrected input can be loaded),
-        CorruptWork, and the errors of writing.
+        Raises RowsRefused, and the ValueError that ``rows`` may raise for what cannot be read (nothing was stored; the
+        work files are gone, so that a corrected input can be loaded); CorruptWork, and the errors of writing.
         """
         manifest = self._manifest
         sorter = Sorter(self._store, self._folder, manifest, self._note, self._tell)
@@ -154,7 +154,7 @@ class BulkLoad:
                 sorter.take(rows)
             if manifest.phase == "merge":
                 sorter.merge()
-        except RowsRefused:
+        except (RowsRefused, ValueError):
             self._folder.discard()
             raise
         if manifest.phase == "load":
