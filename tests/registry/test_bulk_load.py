@@ -172,7 +172,7 @@ from idnode_registry.engines.opening import open_folder
 from pathlib import Path
 store = open_folder(sys.argv[1], "fold-all", disk=PlainDisk(), engine=sys.argv[3])
 print("begins", flush=True)
-loaded(store, Path(sys.argv[2]), rows(1_000, 7), memory_octets=128 * 1024)
+loaded(store, Path(sys.argv[2]), rows(400, 7), memory_octets=64 * 1024)
 store.close()
 """
 
@@ -181,7 +181,7 @@ store.close()
 def test_a_load_survives_kill_9(engine: EngineName, tmp_path: Path, seed: int) -> None:
     dice = Random(seed)
     straight = MemoryStore("fold-all")
-    loaded(straight, tmp_path / "a", rows(1_000, 7), memory_octets=128 * 1024)
+    loaded(straight, tmp_path / "a", rows(400, 7), memory_octets=64 * 1024)
     command = [sys.executable, "-c", CHILD, str(tmp_path / "s"), str(tmp_path / "w"), engine]
     endings: list[int] = []
     while 0 not in endings:

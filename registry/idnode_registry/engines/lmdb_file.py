@@ -6,6 +6,7 @@ LMDB keeps no checksum of its pages: every row that is served has its own, and `
 from __future__ import annotations
 
 import errno
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import takewhile
 from typing import Any, Final
@@ -136,6 +137,15 @@ class LmdbMedium:
 
     def begin(self) -> Any:
         return self.tables.env.begin(write=True)
+
+    def next_key(self, txn: Any, start: bytes, db: Any) -> bytes | None:
+        with txn.cursor(db=db) as cursor:
+            return bytes(cursor.key()) if cursor.set_range(start) else None
+
+    def put_new(self, txn: Any, rows: Sequence[tuple[bytes, bytes]], db: Any) -> None:
+        with txn.cursor(db=db) as cursor:
+            is_behind_all = not cursor.last() or cursor.key() < rows[0][0]
+            cursor.putmulti(rows, append=is_behind_all)
 
     def make_room(self, wrong: Exception) -> bool:
         """Double a full map, with nobody reading."""

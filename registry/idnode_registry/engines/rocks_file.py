@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Final, TypeAlias
@@ -290,6 +290,25 @@ class RocksTransaction:
         self._stored(key)
         self._changes[key] = None
 
+    def next_key(self, start: bytes, db: bytes) -> bytes | None:
+        """The first key of a table that is not before ``start``."""
+        start = db + start
+        own = min((key for key in self._changes if key >= start and key.startswith(db)), default=None)
+        while True:
+            page = self._file.range(start, db, 1, skip_start=False)
+            stored = page[0][0] if page else None
+            if stored is None or self._changes.get(stored, b"") is not None:
+                break
+            start = stored + b"\0"  # deleted here
+        found = min((key for key in (own, stored) if key is not None), default=None)
+        return None if found is None else found[len(db) :]
+
+    def put_new(self, rows: Sequence[Row], db: bytes) -> None:
+        """Put rows none of which is stored."""
+        keyed = {db + key: row for key, row in rows}
+        self._before = {**dict.fromkeys(keyed), **self._before}
+        self._changes.update(keyed)
+
     def commit(self) -> None:
         """Durable, and visible only then."""
         self._file.write(self._changes, self._before)
@@ -311,6 +330,12 @@ class RocksMedium:
 
     def begin(self) -> RocksTransaction:
         return RocksTransaction(self._file)
+
+    def next_key(self, txn: RocksTransaction, start: bytes, db: bytes) -> bytes | None:
+        return txn.next_key(start, db)
+
+    def put_new(self, txn: RocksTransaction, rows: Sequence[Row], db: bytes) -> None:
+        txn.put_new(rows, db)
 
     def make_room(self, wrong: Exception) -> bool:
         """Wait a little for the compaction that a group met."""

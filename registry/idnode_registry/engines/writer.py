@@ -83,6 +83,12 @@ class Medium(Protocol):
         It reads what it wrote itself; nobody else sees any of it before its commit.
         """
 
+    def next_key(self, txn: Any, start: bytes, db: Any) -> bytes | None:
+        """The first key of a table that is not before ``start``, as the transaction sees it."""
+
+    def put_new(self, txn: Any, rows: Sequence[tuple[bytes, bytes]], db: Any) -> None:
+        """Put rows in the order of their keys, none of which is there."""
+
     def make_room(self, wrong: Exception) -> bool:
         """Whether what stopped a group is out of the way now, so that applying it again may do."""
 
@@ -95,8 +101,8 @@ class Group:
     """One transaction being filled: what was read or decided in it, published only if it commits."""
 
     txn: Any
+    medium: Medium
     tables: Tables
-    fault: type[Exception]
     case_mode: CaseMode
     compactor: Compactor
     numbers: dict[bytes, bytes]
@@ -187,29 +193,28 @@ class LoadJob:
     def apply(self, group: Group) -> int:
         txn = group.txn
         known = group.number(self.prefix)
-        with txn.cursor(db=group.tables.records) as cursor:
-            if known is not None:
-                self._refuse_stored(cursor, known)
-            head = group.head(known)
-            entry = self.entry(head, summarise(self.rows))
-            number = group.number_or_new(self.prefix)
-            shrunk = group.compactor.shrink_run(self.prefix, self.rows, head.serial + 1)
-            items = [(number + key, row) for (key, _, _), row in zip(self.rows, shrunk, strict=True)]
-            is_behind_all = not cursor.last() or cursor.key() < items[0][0]
-            cursor.putmulti(items, append=is_behind_all)
+        if known is not None:
+            self._refuse_stored(group, known)
+        head = group.head(known)
+        entry = self.entry(head, summarise(self.rows))
+        number = group.number_or_new(self.prefix)
+        shrunk = group.compactor.shrink_run(self.prefix, self.rows, head.serial + 1)
+        items = [(number + key, row) for (key, _, _), row in zip(self.rows, shrunk, strict=True)]
+        group.medium.put_new(txn, items, db=group.tables.records)
         group.append(number, entry, head.after(entry, len(self.rows)))
         group.generation += 1
         txn.put(GENERATION_ROW, generation_to_row(group.generation), db=group.tables.meta)
         group.changed.extend((self.prefix, suffix) for _, suffix, _ in self.rows)
         return len(self.rows)
 
-    def _refuse_stored(self, cursor: Any, number: bytes) -> None:
+    def _refuse_stored(self, group: Group, number: bytes) -> None:
         """Raise RunRefused when a name of the run is stored; one step when nothing lies between its ends."""
-        more, last = cursor.set_range(number + self.rows[0][0]), number + self.rows[-1][0]
-        if not more or cursor.key() > last:
+        txn, records = group.txn, group.tables.records
+        found = group.medium.next_key(txn, number + self.rows[0][0], db=records)
+        if found is None or found > number + self.rows[-1][0]:
             return
         for key, suffix, _ in self.rows:
-            if cursor.set_key(number + key):
+            if txn.get(number + key, db=records) is not None:
                 raise RunRefused(f"{self.prefix!r}/{suffix[:64]!r} is already stored")
 
 
@@ -354,8 +359,8 @@ class Writer:
         try:
             group = Group(
                 txn,
+                medium,
                 medium.tables,
-                medium.fault,
                 self._case_mode,
                 self._compactor,
                 self.numbers,
@@ -387,7 +392,7 @@ def _apply(job: Job, group: Group) -> tuple[Any, Exception | None]:
     """(result, None), or (None, what went wrong with this job alone)."""
     try:
         return job.apply(group), None
-    except group.fault:
+    except group.medium.fault:
         raise
     except Exception as wrong:  # the entry maker is the caller's code
         return None, wrong
