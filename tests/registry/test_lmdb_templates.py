@@ -11,7 +11,7 @@ import msgpack
 import pytest
 
 from idnode_registry.compaction.compactor import SAMPLES, is_templated
-from idnode_registry.engines import rows
+from idnode_registry.engines import rows as row_forms
 from idnode_registry.engines.lmdb import LmdbStore
 from idnode_registry.engines.rows import TEMPLATED, seal, template_key
 from idnode_registry.errors import CorruptRecord, CorruptStore, FormatRefused, ReadingError, StoreFull
@@ -94,7 +94,7 @@ def test_a_file_says_it_is_templated_from_its_first_template_on(
 ) -> None:
     filled(tmp_path, SAMPLES - 1)
     with monkeypatch.context() as older:  # a version that knows no templates reads the file as long as there are none
-        older.setattr(rows, "FEATURES", frozenset())
+        older.setattr(row_forms, "FEATURES", frozenset())
         opened(tmp_path).close()
     store = opened(tmp_path)
     must(store, write(b"last-000", ABSENT, b"https://example.com/?serial=000"))
@@ -105,7 +105,7 @@ def test_a_file_says_it_is_templated_from_its_first_template_on(
         must(store, write(b"more-%03d" % number, ABSENT, b"https://example.com/?serial=%03d" % number))
     assert len(scan_all(store)) == 2 * SAMPLES
     store.close()
-    monkeypatch.setattr(rows, "FEATURES", frozenset())
+    monkeypatch.setattr(row_forms, "FEATURES", frozenset())
     with pytest.raises(FormatRefused, match=f"does not know: {TEMPLATED}"):
         opened(tmp_path)
 
