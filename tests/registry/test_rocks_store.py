@@ -44,10 +44,11 @@ def tables(path: Path) -> list[Path]:
 def test_the_options_are_in_force_after_reopening(tmp_path: Path) -> None:
     records = filled(tmp_path)
     store = opened(tmp_path)
-    assert store._file.info("block-cache-capacity") == CACHE_OCTETS
+    assert store._file.info("block-cache-capacity") == CACHE_OCTETS // 2
     for name in records:
         assert store.get(PREFIX, name) is not None
     assert store._file.info("block-cache-usage") > 0
+    assert store._file.row_cache.get_usage() > 0
     written = max(tmp_path.glob("OPTIONS-*"), key=lambda path: int(path.name.partition("-")[2])).read_text()
     for line in (
         "compression=kZSTD",
