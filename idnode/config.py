@@ -13,6 +13,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from idnode_registry.errors import TemplateRefused
+from idnode_registry.store import EngineName
 from idnode_registry.templates.namespace import parse_namespace
 
 
@@ -74,7 +75,17 @@ class ListenConfig(_Section):
 class StoreConfig(_Section):
     """Where records are kept."""
 
-    folder: Path | None = Field(default=None, description="folder of the LMDB store; none = in memory, lost at the end")
+    folder: Path | None = Field(default=None, description="folder of the store; none = in memory, lost at the end")
+    engine: EngineName | None = Field(
+        default=None,
+        description="`lmdb`, or `rocksdb`: compressed, for very large populations, comes with `idnode[rocksdb]`; "
+        "none = what made the folder, `lmdb` for a new one",
+    )
+    cache_octets: int = Field(
+        default=256 * 1024 * 1024,
+        ge=0,
+        description="memory for what the engine `rocksdb` has unpacked; `lmdb` needs none",
+    )
     case_mode: Literal["fold-all", "fold-prefix"] = Field(
         default="fold-all", description="whether suffixes differ by case (`fold-prefix`); fixed for the life of a store"
     )

@@ -58,9 +58,9 @@ from idnode_registry.ask import SYSTEM, Ask, Caller, Reply
 from idnode_registry.budgets import Budgets
 from idnode_registry.challenges import ChallengeTable, Numbers
 from idnode_registry.crypto import Signer
-from idnode_registry.engines.lmdb import LmdbStore
-from idnode_registry.engines.lmdb_writer import has_space
 from idnode_registry.engines.memory import MemoryStore
+from idnode_registry.engines.opening import open_folder
+from idnode_registry.engines.writer import has_space
 from idnode_registry.place import NoSuchServer, Place
 from idnode_registry.plans import Listener
 from idnode_registry.registry import Change, Registry
@@ -79,8 +79,14 @@ def open_store(config: NodeConfig, adapters: Adapters) -> Store:
     """The store a configuration asks for; raises the opening errors of the registry floor."""
     if config.store.folder is None:
         return MemoryStore(config.store.case_mode)
-    return LmdbStore.open(
-        str(config.store.folder), config.store.case_mode, disk=adapters.disk, fsync=config.store.fsync
+    section = config.store
+    return open_folder(
+        str(section.folder),
+        section.case_mode,
+        disk=adapters.disk,
+        engine=section.engine,
+        fsync=section.fsync,
+        cache_octets=section.cache_octets,
     )
 
 

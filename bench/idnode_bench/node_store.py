@@ -9,7 +9,7 @@ from idnode.config import NodeConfig, StoreConfig
 from idnode_bench.errors import TargetFailed
 from idnode_bench.population import PREFIX, Population
 from idnode_protocol.handle import fold
-from idnode_registry.engines.lmdb_file import DATA_NAME
+from idnode_registry.engines.opening import engine_of
 from idnode_registry.format import pack
 from idnode_registry.journal import load_appender
 
@@ -22,7 +22,7 @@ def fill(adapters: Adapters, data: Path, population: Population) -> int:
     from idnode.node import open_store  # only filling needs the node's parts; measuring a given address does not
 
     folder = data / "store"  # of the demo node; the other nodes of its country have folders of their own
-    if not (folder / DATA_NAME).exists():
+    if engine_of(adapters.disk, str(folder)) is None:
         raise TargetFailed(f"the node left no store in {folder}")
     store = open_store(NodeConfig(store=StoreConfig(folder=folder)), adapters)
     try:

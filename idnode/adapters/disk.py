@@ -44,6 +44,12 @@ class Disk(Protocol):
     def read(self, path: AnyPath) -> bytes:
         """The whole file."""
 
+    def read_part(self, path: AnyPath, offset: int, octets: int) -> bytes:
+        """Up to ``octets`` of the file from an offset on; nothing at its end."""
+
+    def append(self, path: AnyPath, octets: bytes) -> None:
+        """Add to the end of the file, making it if need be with mode 0o600; durable only after ``sync``."""
+
     def write_atomic(self, path: AnyPath, octets: bytes, mode: int = 0o600, *, durable: bool = True) -> None:
         """Replace the file, durably: after return a power cut keeps it, before it the old one or this one is there.
 
@@ -115,15 +121,27 @@ class RealDisk:
     def read(self, path: AnyPath) -> bytes:
         return Path(path).read_bytes()
 
+    def read_part(self, path: AnyPath, offset: int, octets: int) -> bytes:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            return os.pread(descriptor, octets, offset)
+        finally:
+            os.close(descriptor)
+
+    def append(self, path: AnyPath, octets: bytes) -> None:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        try:
+            _write_all(descriptor, octets)
+        finally:
+            os.close(descriptor)
+
     def write_atomic(self, path: AnyPath, octets: bytes, mode: int = 0o600, *, durable: bool = True) -> None:
         target = Path(path)
         descriptor, temporary = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent)
         try:
             try:
                 os.fchmod(descriptor, mode)
-                rest = memoryview(octets)
-                while rest:
-                    rest = rest[os.write(descriptor, rest) :]
+                _write_all(descriptor, octets)
                 if durable:
                     os.fsync(descriptor)
             finally:
@@ -180,6 +198,12 @@ class RealDisk:
     def remove_tree(self, path: AnyPath) -> None:
         with contextlib.suppress(FileNotFoundError):
             shutil.rmtree(path)
+
+
+def _write_all(descriptor: int, octets: bytes) -> None:
+    rest = memoryview(octets)
+    while rest:
+        rest = rest[os.write(descriptor, rest) :]
 
 
 def _sync_folder(path: Path) -> None:

@@ -142,6 +142,20 @@ class SimulatedDisk:
         self._step("read")
         return inode.live
 
+    def read_part(self, path: AnyPath, offset: int, octets: int) -> bytes:
+        return self.read(path)[offset : offset + octets]
+
+    def append(self, path: AnyPath, octets: bytes) -> None:
+        place = _absolute(path)
+        if place.parent not in self._folders:
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(place))
+        if place not in self._names:
+            self._step("create")
+            inode = _Inode(0o600)
+            self._rename_in(place.parent, lambda names: names.update({place: inode}))
+        whole = self._inode(path)
+        self._write(whole, whole.live + octets, whole.live)
+
     def write_atomic(self, path: AnyPath, octets: bytes, mode: int = 0o600, *, durable: bool = True) -> None:
         target = _absolute(path)
         folder = target.parent
@@ -166,9 +180,9 @@ class SimulatedDisk:
         if durable:
             self._sync_folder(folder)
 
-    def _write(self, inode: _Inode, octets: bytes) -> None:
+    def _write(self, inode: _Inode, octets: bytes, before: bytes = b"") -> None:
         self._step("write")
-        used = sum(len(other.live) for other in self._names.values())
+        used = sum(len(other.live) for other in self._names.values()) - len(before)
         room = len(octets) if self._capacity is None else max(self._capacity - used, 0)
         inode.live = octets[:room]
         if room < len(octets):

@@ -13,7 +13,7 @@ from idnode.cli.exits import Exit, errors_as_lines, fail, show
 from idnode_protocol.json_key import public_key_to_json
 from idnode_protocol.values.keys import decode_public_key
 from idnode_registry.crypto import Signer
-from idnode_registry.engines.lmdb import LmdbStore
+from idnode_registry.engines.opening import open_folder
 from idnode_registry.keystore import read_private_key, write_private_key
 from idnode_registry.registry import Registry
 
@@ -63,7 +63,7 @@ def check(
         folder = data / "store" if adapters.disk.exists(data / "store") else data
         if not adapters.disk.exists(folder):
             fail(f"{folder} does not exist", Exit.USAGE)
-        store = LmdbStore.open(str(folder), "fold-all", disk=adapters.disk)
+        store = open_folder(str(folder), "fold-all", disk=adapters.disk)
         try:
             problems = list(Registry(store, rng=adapters.rng.octets).check())
         finally:

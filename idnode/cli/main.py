@@ -20,6 +20,7 @@ COMMANDS: Final[dict[str, str]] = {
     "list": "idnode.cli.talking:list_",
     "wait": "idnode.cli.talking:wait",
     "check": "idnode.cli.local:check",
+    "load": "idnode.cli.loading:load",
     "sign": "idnode.cli.trusting:sign",
     "verify": "idnode.cli.trusting:verify",
     "client-config": "idnode.cli.local:client_config",

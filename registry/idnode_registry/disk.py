@@ -1,4 +1,4 @@
-"""What the engines ask of the disk adapter; they never touch the file system otherwise (LMDB maps its own file)."""
+"""What the engines ask of the disk adapter; databases open their own files, nothing else touches the file system."""
 
 from __future__ import annotations
 
@@ -22,6 +22,9 @@ class Disk(Protocol):
     def listdir(self, path: str) -> Sequence[str]:
         """The names in a folder."""
 
+    def remove_tree(self, path: str) -> None:
+        """Remove a folder with all that is in it; nothing happens when there is none."""
+
     def lock(self, path: str) -> Lock:
         """Lock the file for this process alone, making it if need be; BlockingIOError when another holds it."""
 
@@ -30,3 +33,24 @@ class Disk(Protocol):
 
     def sync(self, path: str) -> None:
         """Flush a file, or a folder's names, to the medium."""
+
+
+class WorkDisk(Disk, Protocol):
+    """What a bulk load asks for beside: files of its own."""
+
+    def exists(self, path: str) -> bool: ...
+
+    def read(self, path: str) -> bytes:
+        """The whole file."""
+
+    def read_part(self, path: str, offset: int, octets: int) -> bytes:
+        """Up to ``octets`` from an offset on; nothing at the end of the file."""
+
+    def write_atomic(self, path: str, octets: bytes) -> None:
+        """Replace the file, durably, mode 0600."""
+
+    def append(self, path: str, octets: bytes) -> None:
+        """Add to the file's end, making it if need be, mode 0600; durable only after ``sync``."""
+
+    def remove(self, path: str) -> None:
+        """Remove one file. Raises FileNotFoundError."""

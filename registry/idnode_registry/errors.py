@@ -28,6 +28,14 @@ class FormatRefused(OpeningError):
     """The file is not a store of ours, or of a format, key scheme or feature this version does not know."""
 
 
+class EngineMissing(OpeningError):
+    """The store is of an engine whose library is not installed."""
+
+    def __init__(self, engine: str, extra: str) -> None:
+        self.engine = engine
+        super().__init__(f"the engine {engine} is not installed: pip install 'idnode[{extra}]'")
+
+
 class CaseModeMismatch(OpeningError):
     """The store was created with the other case mode, which is fixed for its life."""
 
@@ -98,6 +106,33 @@ class RunRefused(WritingError):
 
 class NotRepresentable(WritingError):
     """A name or record is longer than the stored form can hold; nothing was kept."""
+
+
+# --- bulk loading ------------------------------------------------------------------------------------------------
+
+
+class LoadingError(RegistryError):
+    """A bulk load cannot go on. Root of the errors of bulk loading."""
+
+
+class RowsRefused(LoadingError):
+    """Rows name what is stored already, or the same record twice; nothing was stored. ``complaints`` name the lines."""
+
+    def __init__(self, complaints: list[str]) -> None:
+        self.complaints = complaints
+        super().__init__("; ".join(complaints) + ": correct the input, or skip what exists")
+
+
+class OtherLoad(LoadingError):
+    """The work folder belongs to a load of another input that was not finished."""
+
+    def __init__(self, work: str, label: str) -> None:
+        self.label = label
+        super().__init__(f"{work} holds an unfinished load of {label}: finish that one first, or forget it (--restart)")
+
+
+class CorruptWork(LoadingError):
+    """A work file of a bulk load is damaged; what was stored so far is sound."""
 
 
 # --- asking ------------------------------------------------------------------------------------------------------

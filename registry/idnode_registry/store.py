@@ -20,6 +20,8 @@ from typing import Final, Literal, Protocol, TypeAlias
 from idnode_registry import merkle
 
 CaseMode: TypeAlias = Literal["fold-all", "fold-prefix"]
+EngineName: TypeAlias = Literal["lmdb", "rocksdb"]
+"""The engines that keep a store in a folder."""
 ABSENT: Final = 0
 """``expected_serial`` of a batch that creates: no record may be stored under the name."""
 

@@ -18,11 +18,13 @@ from idnode.adapters.disk import RealDisk
 from idnode.demo import Administrator, seed_administrator, seed_prefix
 from idnode_protocol.value import HandleValue, values_from_octets
 from idnode_registry.crypto import Signer
-from idnode_registry.engines.lmdb import LmdbStore
+from idnode_registry.engines.embedded import EmbeddedStore
+from idnode_registry.engines.opening import open_folder
 from idnode_registry.format import handle_of, serial_of, value_list
 from idnode_registry.journal import parse
 from idnode_registry.keystore import write_private_key
 from idnode_registry.registry import Registry
+from idnode_registry.store import EngineName
 
 PREFIX = b"99.901"
 """Holds what the writers write and nothing else."""
@@ -40,6 +42,7 @@ udp_port = 0
 http_port = {http}
 [store]
 folder = "{folder}/store"
+engine = "{engine}"
 fsync = true
 after_images = {after_images}
 [authentication]
@@ -69,8 +72,9 @@ class Life:
 class Folder:
     """What survives: the store and the keys."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, engine: EngineName) -> None:
         self.path = path
+        self.engine = engine
         path.mkdir(mode=0o700)
         signer = Signer.generate()
         RealDisk().write_atomic(path / "server.key", write_private_key(signer, None, os.urandom), 0o600)
@@ -84,8 +88,8 @@ class Folder:
         finally:
             store.close()
 
-    def _open(self) -> LmdbStore:
-        return LmdbStore.open(str(self.path / "store"), "fold-all", disk=RealDisk())
+    def _open(self) -> EmbeddedStore:
+        return open_folder(str(self.path / "store"), "fold-all", disk=RealDisk(), engine=self.engine)
 
     def dump(self) -> dict[str, Any]:
         """All records of the writers, their whole feed, and what the store's own check finds. Nobody may run."""
@@ -163,6 +167,7 @@ class Nodes:
         """Returns once the node answers."""
         settings = SETTINGS.format(
             folder=self._folder.path,
+            engine=self._folder.engine,
             http="0" if life.has_http else '"none"',
             after_images=str(life.after_images).lower(),
             is_open=str(life.is_open).lower(),

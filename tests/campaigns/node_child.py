@@ -18,16 +18,16 @@ from concurrent.futures import Future
 from typing import Any, Final
 
 from idnode.cli.main import app
-from idnode_registry.engines import lmdb_writer
+from idnode_registry.engines import writer
 
 COMMIT_DELAY_S = 0.02
 
 
 def acknowledge_first() -> None:
     """Resolve each future when its job is in the transaction; commit a little later, as a slow disk would."""
-    apply, attempt, pause = lmdb_writer._apply, lmdb_writer.Writer._attempt, threading.Event()
+    apply, attempt, pause = writer._apply, writer.Writer._attempt, threading.Event()
 
-    def early(job: Any, group: lmdb_writer.Group) -> tuple[Any, Exception | None]:
+    def early(job: Any, group: writer.Group) -> tuple[Any, Exception | None]:
         result, fault = apply(job, group)
         if fault is None:
             asked, job.future = job.future, Future()
@@ -35,12 +35,12 @@ def acknowledge_first() -> None:
             asked.set_result(result)
         return result, fault
 
-    def slow(self: lmdb_writer.Writer, jobs: Any) -> Any:
+    def slow(self: writer.Writer, jobs: Any) -> Any:
         self.commit = lambda txn: (pause.wait(COMMIT_DELAY_S), txn.commit())[1]
         return attempt(self, jobs)
 
-    lmdb_writer._apply = early
-    lmdb_writer.Writer._attempt = slow  # type: ignore[method-assign]
+    writer._apply = early
+    writer.Writer._attempt = slow  # type: ignore[method-assign]
 
 
 DEFECTS: Final[dict[str, Callable[[], None]]] = {"": lambda: None, "acknowledge-first": acknowledge_first}
@@ -50,7 +50,7 @@ def live(order: dict[str, Any]) -> None:
     """In the forked process: serve until the end."""
     errors = os.open(order["errors"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     os.dup2(errors, 2)
-    lmdb_writer.GROUP_JOBS_MAX = order["group_jobs"]  # type: ignore[misc]
+    writer.GROUP_JOBS_MAX = order["group_jobs"]  # type: ignore[misc]
     DEFECTS[order["defect"]]()
     try:
         app(["serve", order["settings"]])

@@ -18,6 +18,8 @@ from idnode.client.administrator import Administrator
 from idnode.client.errors import ClientError, HandleNotFound, Refused
 from idnode.client.resolver import Resolver
 from idnode_protocol.codes import ResponseCode
+from idnode_registry.engines.opening import DEFAULT_ENGINE, ENGINES
+from idnode_registry.store import EngineName
 from tests.campaigns.lives import ADMIN, SECRET, Folder, Life, Nodes, handle_for, url
 from tests.campaigns.results import Result
 
@@ -167,20 +169,28 @@ async def campaign(
     return wrong
 
 
-async def test_no_acknowledged_write_is_lost(oracle: ModuleType, tmp_path: Path, seed: int, result: Result) -> None:
+@pytest.mark.parametrize("engine", ENGINES)
+async def test_no_acknowledged_write_is_lost(
+    engine: EngineName, oracle: ModuleType, tmp_path: Path, seed: int, result: Result
+) -> None:
     with closing(oracle.Oracle(tmp_path / "history.jsonl")) as judge:
-        wrong = await campaign(oracle, judge, Folder(tmp_path / "node"), Random(seed), KILLS)
-    print(f"kills {KILLS}, seed {seed}, {dict(judge.counts)}, wrong {len(wrong)}")
-    result.write("kill9", kills=KILLS, wrong=wrong[:20], **judge.counts)
+        wrong = await campaign(oracle, judge, Folder(tmp_path / "node", engine), Random(seed), KILLS)
+    print(f"engine {engine}, kills {KILLS}, seed {seed}, {dict(judge.counts)}, wrong {len(wrong)}")
+    result.write(
+        "kill9" if engine == DEFAULT_ENGINE else f"kill9-{engine}", kills=KILLS, wrong=wrong[:20], **judge.counts
+    )
     assert wrong == [], f"repeat with IDNODE_SEED={seed}"
     assert judge.counts["ok"] >= 10 * KILLS, "too few acknowledged writes to prove anything"
     assert judge.counts["unknown"] > 0, "no kill ever met a write in flight"
 
 
-async def test_a_node_that_answers_before_it_commits_is_found(oracle: ModuleType, tmp_path: Path, seed: int) -> None:
+@pytest.mark.parametrize("engine", ENGINES)
+async def test_a_node_that_answers_before_it_commits_is_found(
+    engine: EngineName, oracle: ModuleType, tmp_path: Path, seed: int
+) -> None:
     """The negative control: this campaign can lose."""
     with closing(oracle.Oracle(tmp_path / "history.jsonl")) as judge:
         wrong = await campaign(
-            oracle, judge, Folder(tmp_path / "node"), Random(seed), KILLS_OF_A_DEFECT_MAX, "acknowledge-first"
+            oracle, judge, Folder(tmp_path / "node", engine), Random(seed), KILLS_OF_A_DEFECT_MAX, "acknowledge-first"
         )
     assert any("LOST" in text for text in wrong), f"{judge.counts} {wrong}"

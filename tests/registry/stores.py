@@ -41,6 +41,9 @@ class PlainDisk:
     def listdir(self, path: str) -> Sequence[str]:
         return os.listdir(path)
 
+    def remove_tree(self, path: str) -> None:
+        shutil.rmtree(path, ignore_errors=True)
+
     def lock(self, path: str) -> HeldFile:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
@@ -49,6 +52,29 @@ class PlainDisk:
             os.close(descriptor)
             raise
         return HeldFile(descriptor)
+
+    def exists(self, path: str) -> bool:
+        return os.path.exists(path)
+
+    def read(self, path: str) -> bytes:
+        return self.read_part(path, 0, os.path.getsize(path))
+
+    def read_part(self, path: str, offset: int, octets: int) -> bytes:
+        with open(path, "rb") as file:
+            file.seek(offset)
+            return file.read(octets)
+
+    def write_atomic(self, path: str, octets: bytes) -> None:
+        with open(path + ".part", "wb") as file:
+            file.write(octets)
+        os.replace(path + ".part", path)
+
+    def append(self, path: str, octets: bytes) -> None:
+        with open(path, "ab") as file:
+            file.write(octets)
+
+    def remove(self, path: str) -> None:
+        os.unlink(path)
 
     def free(self, path: str) -> tuple[int, int]:
         usage = shutil.disk_usage(path)

@@ -11,9 +11,9 @@ import msgpack
 import pytest
 
 from idnode_registry.compaction.compactor import SAMPLES, is_templated
-from idnode_registry.engines import lmdb_file
+from idnode_registry.engines import rows as row_forms
 from idnode_registry.engines.lmdb import LmdbStore
-from idnode_registry.engines.lmdb_file import TEMPLATED, template_key
+from idnode_registry.engines.rows import TEMPLATED, seal, template_key
 from idnode_registry.errors import CorruptRecord, CorruptStore, FormatRefused, ReadingError, StoreFull
 from idnode_registry.format import digest, serial_of
 from idnode_registry.journal import load_appender
@@ -94,7 +94,7 @@ def test_a_file_says_it_is_templated_from_its_first_template_on(
 ) -> None:
     filled(tmp_path, SAMPLES - 1)
     with monkeypatch.context() as older:  # a version that knows no templates reads the file as long as there are none
-        older.setattr(lmdb_file, "FEATURES", frozenset())
+        older.setattr(row_forms, "FEATURES", frozenset())
         opened(tmp_path).close()
     store = opened(tmp_path)
     must(store, write(b"last-000", ABSENT, b"https://example.com/?serial=000"))
@@ -105,7 +105,7 @@ def test_a_file_says_it_is_templated_from_its_first_template_on(
         must(store, write(b"more-%03d" % number, ABSENT, b"https://example.com/?serial=%03d" % number))
     assert len(scan_all(store)) == 2 * SAMPLES
     store.close()
-    monkeypatch.setattr(lmdb_file, "FEATURES", frozenset())
+    monkeypatch.setattr(row_forms, "FEATURES", frozenset())
     with pytest.raises(FormatRefused, match=f"does not know: {TEMPLATED}"):
         opened(tmp_path)
 
@@ -122,7 +122,7 @@ def _drop_template(txn: Any, tables: dict[str, Any]) -> None:
 
 def _newer_template(txn: Any, tables: dict[str, Any]) -> None:
     octets = msgpack.packb([2, b"something else"])
-    txn.put(template_key(1), lmdb_file.seal(octets), db=tables["meta"])
+    txn.put(template_key(1), seal(octets), db=tables["meta"])
 
 
 @pytest.mark.parametrize(

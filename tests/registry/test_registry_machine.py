@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import random
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal, TypeAlias
 
 import pytest
 
@@ -22,8 +22,8 @@ from idnode_protocol.values.admin import AdminRecord
 from idnode_protocol.values.vlist import encode_vlist
 from idnode_protocol.versions import CURRENT, Version
 from idnode_registry.ask import ANONYMOUS, SYSTEM, Ask, Caller, Reply
-from idnode_registry.engines.lmdb import LmdbStore
 from idnode_registry.engines.memory import MemoryStore, deterministic_source
+from idnode_registry.engines.opening import open_folder
 from idnode_registry.registry import Registry, RegistrySettings
 from idnode_registry.store import Store
 from tests.registry.model.referral_model import ReferringModel
@@ -61,11 +61,13 @@ LISTED: Final = (
 VERBS: Final = ("create",) * 4 + ("add", "modify", "remove", "delete", "resolve", "resolve", "list", "home")
 CALLERS: Final = ("system", None, None, OWNER, OWNER, OTHER, OTHER, (OWNER[0], 301), (b"99.900/other", 8))
 
+Kind: TypeAlias = Literal["memory", "hostile", "lmdb", "rocksdb"]
 
-def stores(tmp_path: Path, kind: str, seed: int) -> Store:
+
+def stores(tmp_path: Path, kind: Kind, seed: int) -> Store:
     """A new store of a kind."""
-    if kind == "lmdb":
-        return LmdbStore.open(str(tmp_path / f"store-{seed}"), "fold-all", disk=RealDisk(), fsync=False)
+    if kind in ("lmdb", "rocksdb"):
+        return open_folder(str(tmp_path / f"store-{seed}"), "fold-all", disk=RealDisk(), engine=kind, fsync=False)
     is_hostile = kind == "hostile"
     buckets = 8 if is_hostile else 1
     return MemoryStore("fold-all", buckets, hostile=is_hostile, rng=deterministic_source(seed))
@@ -208,8 +210,8 @@ def prepared(pair: Pair) -> None:
 
 @pytest.mark.grows
 @pytest.mark.parametrize("part", range(4))
-@pytest.mark.parametrize("kind", ["memory", "hostile", "lmdb"])
-def test_no_difference_from_the_model(kind: str, part: int, tmp_path: Path, seed: int) -> None:
+@pytest.mark.parametrize("kind", ["memory", "hostile", "lmdb", "rocksdb"])
+def test_no_difference_from_the_model(kind: Kind, part: int, tmp_path: Path, seed: int) -> None:
     for number in range(part, RUNS, 4):
         run_seed = seed + number
         chance = random.Random(run_seed)

@@ -21,8 +21,10 @@ from hypothesis.stateful import (
 from idnode_registry import format as record_format
 from idnode_registry import merkle
 from idnode_registry.compaction.compactor import SAMPLES
+from idnode_registry.engines.embedded import EmbeddedStore
 from idnode_registry.engines.lmdb import LmdbStore
 from idnode_registry.engines.memory import MemoryStore, deterministic_source
+from idnode_registry.engines.rocks import RocksStore
 from idnode_registry.errors import FeedRetained, NameMismatch, NotRepresentable, RunRefused
 from idnode_registry.journal import HeadSigner, Operation, head_name, load_appender, parse
 from idnode_registry.keys import order_key
@@ -51,13 +53,24 @@ def buckets(folder: Path, case_mode: CaseMode) -> Store:
     return MemoryStore(case_mode, 8)
 
 
-def on_disk(folder: Path, case_mode: CaseMode) -> Store:
+def lmdb(folder: Path, case_mode: CaseMode) -> Store:
     return LmdbStore.open(str(folder), case_mode, disk=PlainDisk(), fsync=False, map_octets=1 << 17)
 
 
-def templated(folder: Path, case_mode: CaseMode) -> Store:
-    """On disk, with a template that the records of these tests fit: their rows are not their records."""
-    store = on_disk(folder, case_mode)
+def rocksdb(folder: Path, case_mode: CaseMode) -> Store:
+    return RocksStore.open(str(folder), case_mode, disk=PlainDisk(), fsync=False)
+
+
+def templated_lmdb(folder: Path, case_mode: CaseMode) -> Store:
+    return taught(lmdb(folder, case_mode))
+
+
+def templated_rocksdb(folder: Path, case_mode: CaseMode) -> Store:
+    return taught(rocksdb(folder, case_mode))
+
+
+def taught(store: Store) -> Store:
+    """With a template that the records of these tests fit: their rows are not their records."""
     if not store.prefixes():
         suffixes = [b"T%05d" % number for number in range(2 * SAMPLES)]
         run = [(suffix, record(suffix, b"%05d" % number, TEACHING)) for number, suffix in enumerate(suffixes)]
@@ -176,7 +189,7 @@ class Conformance(RuleBasedStateMachine):
         assert self.store.get_meta(name) == value
         assert (name in self.store.meta_names(name[:1])) == (value is not None)
 
-    @precondition(lambda self: isinstance(self.store, LmdbStore))
+    @precondition(lambda self: isinstance(self.store, EmbeddedStore))
     @rule()
     def reopen(self) -> None:
         self.store.close()
@@ -214,7 +227,7 @@ class Conformance(RuleBasedStateMachine):
         self.store.close()
 
 
-@pytest.mark.parametrize("opener", [memory, hostile, on_disk, templated])
+@pytest.mark.parametrize("opener", [memory, hostile, lmdb, rocksdb, templated_lmdb, templated_rocksdb])
 def test_conformance(opener: Opener, tmp_path_factory: pytest.TempPathFactory, campaign: str) -> None:
     machine = type(
         "Machine",
@@ -229,7 +242,7 @@ def test_conformance(opener: Opener, tmp_path_factory: pytest.TempPathFactory, c
     )
 
 
-@pytest.fixture(params=[memory, buckets, on_disk])
+@pytest.fixture(params=[memory, buckets, lmdb, rocksdb])
 def opener(request: pytest.FixtureRequest) -> Opener:
     chosen: Opener = request.param
     return chosen

@@ -1,18 +1,18 @@
-"""The one thread that writes: group commit without a timer, and what happens when the disk says no.
+"""The one thread that writes, the same in every embedded engine: group commit without a timer, and a disk that says no.
 
 While a commit waits for the medium, new jobs queue up; they are the next group. A lonely write pays one fsync, many
-share one. Futures resolve only after the commit.
+share one. Futures resolve only after the commit. What differs between engines is their :class:`Medium`.
 
-* The map is full: it is doubled with all readers out, and the group is applied again from the start.
-* No space (the reserve is reached, or ENOSPC): the group fails with StoreFull, nothing of it is kept. LMDB writes new
-  pages first and its root page last, in place, so an aborted group leaves no trace; later groups may succeed.
+* The medium can make room (a map that grows, a stall that passes): it does, and the group is applied again from the
+  start.
+* No space (the reserve is reached, or the medium met ENOSPC and kept nothing): the group fails with StoreFull, nothing
+  of it is kept; later groups may succeed.
 * Any other failure of a commit: the kernel may have dropped dirty pages and called them clean, so asking again proves
   nothing. The store is read-only for the life of this process; nothing is acknowledged any more.
 """
 
 from __future__ import annotations
 
-import errno
 import queue
 import threading
 from collections.abc import Callable, Sequence
@@ -20,22 +20,23 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
-import lmdb
-
 from idnode_registry import merkle
 from idnode_registry.compaction.compactor import Compactor
 from idnode_registry.disk import Disk
 from idnode_registry.engines.common import Change, decide, read_row, summarise
-from idnode_registry.engines.lmdb_file import (
+from idnode_registry.engines.rows import (
+    FORMAT_ROW,
     GENERATION_ROW,
-    Gate,
+    TEMPLATED,
     Tables,
+    format_to_row,
+    generation_to_row,
     head_from_row,
     head_to_row,
     meta_key,
     number_to_row,
     seal,
-    write_templates,
+    template_key,
 )
 from idnode_registry.errors import (
     CorruptStore,
@@ -64,8 +65,35 @@ def has_space(disk: Disk, path: str) -> bool:
 
 
 HEADS_CACHED_MAX: Final = 4_096
-MAP_OCTETS_MAX: Final = 1 << 46
-_NO_SPACE: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
+
+
+class Medium(Protocol):
+    """What an engine's transactions are made of."""
+
+    @property
+    def tables(self) -> Tables: ...
+
+    @property
+    def fault(self) -> type[Exception]:
+        """What its transactions raise: it ends the whole group, never one job alone."""
+
+    def begin(self) -> Any:
+        """A transaction with ``get(key, db=)``, ``put(key, value, db=)``, ``delete(key, db=)``, ``commit``, ``abort``.
+
+        It reads what it wrote itself; nobody else sees any of it before its commit.
+        """
+
+    def next_key(self, txn: Any, start: bytes, db: Any) -> bytes | None:
+        """The first key of a table that is not before ``start``, as the transaction sees it."""
+
+    def put_new(self, txn: Any, rows: Sequence[tuple[bytes, bytes]], db: Any) -> None:
+        """Put rows in the order of their keys, none of which is there."""
+
+    def make_room(self, wrong: Exception) -> bool:
+        """Whether what stopped a group is out of the way now, so that applying it again may do."""
+
+    def is_full(self, wrong: Exception) -> bool:
+        """Whether a group failed for want of space and surely left no trace."""
 
 
 @dataclass(slots=True)
@@ -73,6 +101,7 @@ class Group:
     """One transaction being filled: what was read or decided in it, published only if it commits."""
 
     txn: Any
+    medium: Medium
     tables: Tables
     case_mode: CaseMode
     compactor: Compactor
@@ -109,16 +138,19 @@ class Group:
 
     def finish(self) -> None:
         """Write what the jobs left behind: heads, and the templates their rows were made with."""
-        for number in sorted(self.heads):
-            self.txn.put(number, head_to_row(self.heads[number]), db=self.tables.heads)
+        for bucket in sorted(self.heads):
+            self.txn.put(bucket, head_to_row(self.heads[bucket]), db=self.tables.heads)
         self.templates = self.compactor.unsaved()
+        for number, octets in self.templates:
+            self.txn.put(template_key(number), octets, db=self.tables.meta)
         if self.templates:
-            write_templates(self.txn, self.tables.meta, self.case_mode, self.templates)
+            row = format_to_row(self.case_mode, frozenset({TEMPLATED}))
+            self.txn.put(FORMAT_ROW, row, db=self.tables.meta)
 
 
 class Job(Protocol):
-    """Something to do in a group. ``apply`` reads and decides first and writes last: when it raises anything but an
-    LMDB error, nothing of it is in the transaction, and the group goes on without it."""
+    """Something to do in a group. ``apply`` reads and decides first and writes last: when it raises anything but the
+    medium's fault, nothing of it is in the transaction, and the group goes on without it."""
 
     future: Future[Any]
 
@@ -161,29 +193,28 @@ class LoadJob:
     def apply(self, group: Group) -> int:
         txn = group.txn
         known = group.number(self.prefix)
-        with txn.cursor(db=group.tables.records) as cursor:
-            if known is not None:
-                self._refuse_stored(cursor, known)
-            head = group.head(known)
-            entry = self.entry(head, summarise(self.rows))
-            number = group.number_or_new(self.prefix)
-            shrunk = group.compactor.shrink_run(self.prefix, self.rows, head.serial + 1)
-            items = [(number + key, row) for (key, _, _), row in zip(self.rows, shrunk, strict=True)]
-            is_behind_all = not cursor.last() or cursor.key() < items[0][0]
-            cursor.putmulti(items, append=is_behind_all)
+        if known is not None:
+            self._refuse_stored(group, known)
+        head = group.head(known)
+        entry = self.entry(head, summarise(self.rows))
+        number = group.number_or_new(self.prefix)
+        shrunk = group.compactor.shrink_run(self.prefix, self.rows, head.serial + 1)
+        items = [(number + key, row) for (key, _, _), row in zip(self.rows, shrunk, strict=True)]
+        group.medium.put_new(txn, items, db=group.tables.records)
         group.append(number, entry, head.after(entry, len(self.rows)))
         group.generation += 1
-        txn.put(GENERATION_ROW, seal(group.generation.to_bytes(8, "big")), db=group.tables.meta)
+        txn.put(GENERATION_ROW, generation_to_row(group.generation), db=group.tables.meta)
         group.changed.extend((self.prefix, suffix) for _, suffix, _ in self.rows)
         return len(self.rows)
 
-    def _refuse_stored(self, cursor: Any, number: bytes) -> None:
+    def _refuse_stored(self, group: Group, number: bytes) -> None:
         """Raise RunRefused when a name of the run is stored; one step when nothing lies between its ends."""
-        more, last = cursor.set_range(number + self.rows[0][0]), number + self.rows[-1][0]
-        if not more or cursor.key() > last:
+        txn, records = group.txn, group.tables.records
+        found = group.medium.next_key(txn, number + self.rows[0][0], db=records)
+        if found is None or found > number + self.rows[-1][0]:
             return
         for key, suffix, _ in self.rows:
-            if cursor.set_key(number + key):
+            if txn.get(number + key, db=records) is not None:
                 raise RunRefused(f"{self.prefix!r}/{suffix[:64]!r} is already stored")
 
 
@@ -229,8 +260,7 @@ class Writer:
 
     def __init__(
         self,
-        tables: Tables,
-        gate: Gate,
+        medium: Medium,
         disk: Disk,
         path: str,
         case_mode: CaseMode,
@@ -244,8 +274,7 @@ class Writer:
         self.watchers: list[Watcher] = []
         self.commit: Callable[[Any], None] = lambda txn: txn.commit()
         """The one call that makes a group durable; tests put a failing disk here."""
-        self._tables = tables
-        self._gate = gate
+        self._medium = medium
         self._disk = disk
         self._path = path
         self._case_mode = case_mode
@@ -299,10 +328,10 @@ class Writer:
         try:
             if not self._has_space():
                 return _fail(jobs, lambda: StoreFull("the disk's reserve is reached: free some space"))
-            outcomes, group = self._attempt_until_it_fits(jobs)
+            outcomes, group = self._attempt_until_there_is_room(jobs)
             self._publish(group)
         except Exception as wrong:  # whatever it was: this thread must neither die nor acknowledge
-            if _is_no_space(wrong):
+            if self._medium.is_full(wrong):
                 return _fail(jobs, lambda: StoreFull("the disk is full: free some space"))
             self.read_only_reason = reason = f"a commit failed ({wrong})"
             return _fail(jobs, lambda: StoreReadOnly(reason, in_doubt=True))
@@ -316,18 +345,28 @@ class Writer:
     def _has_space(self) -> bool:
         return has_space(self._disk, self._path)
 
-    def _attempt_until_it_fits(self, jobs: Sequence[Job]) -> tuple[list[tuple[Any, Exception | None]], Group]:
+    def _attempt_until_there_is_room(self, jobs: Sequence[Job]) -> tuple[list[tuple[Any, Exception | None]], Group]:
         while True:
             try:
                 return self._attempt(jobs)
-            except lmdb.MapFullError:
-                self._grow()
+            except Exception as wrong:
+                if not self._medium.make_room(wrong):
+                    raise
 
     def _attempt(self, jobs: Sequence[Job]) -> tuple[list[tuple[Any, Exception | None]], Group]:
-        tables = self._tables
-        txn = tables.env.begin(write=True)
+        medium = self._medium
+        txn = medium.begin()
         try:
-            group = Group(txn, tables, self._case_mode, self._compactor, self.numbers, self._heads, self.generation)
+            group = Group(
+                txn,
+                medium,
+                medium.tables,
+                self._case_mode,
+                self._compactor,
+                self.numbers,
+                self._heads,
+                self.generation,
+            )
             outcomes = [_apply(job, group) for job in jobs]
             group.finish()
             self.commit(txn)
@@ -335,17 +374,6 @@ class Writer:
             txn.abort()
             raise
         return outcomes, group
-
-    def _grow(self) -> None:
-        """Double the map, with nobody reading."""
-        octets = self._tables.env.info()["map_size"] * 2
-        if octets > MAP_OCTETS_MAX:
-            raise OSError(errno.ENOSPC, "the map has reached its bound")
-        self._gate.shut()
-        try:
-            self._tables.env.set_mapsize(octets)
-        finally:
-            self._gate.open()
 
     def _publish(self, group: Group) -> None:
         """Show readers and watchers what was committed."""
@@ -364,15 +392,10 @@ def _apply(job: Job, group: Group) -> tuple[Any, Exception | None]:
     """(result, None), or (None, what went wrong with this job alone)."""
     try:
         return job.apply(group), None
-    except lmdb.Error:
+    except group.medium.fault:
         raise
     except Exception as wrong:  # the entry maker is the caller's code
         return None, wrong
-
-
-def _is_no_space(wrong: Exception) -> bool:
-    """Whether LMDB (``code``) or the disk adapter (``errno``) met a full disk or quota."""
-    return getattr(wrong, "code", None) in _NO_SPACE or getattr(wrong, "errno", None) in _NO_SPACE
 
 
 def _fail(jobs: Sequence[Job], fault: Callable[[], Exception]) -> None:
