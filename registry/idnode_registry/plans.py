@@ -20,6 +20,9 @@ class Change:
     """An HS_NAMESPACE value stood or stands in the record: answers for every name under the prefix may differ."""
     is_homing: bool = False
     """A prefix was homed or unhomed, ``name`` being its prefix handle: so they may here."""
+    range_row: bytes = b""
+    """The row (``*RANGE:<prefix>/...``, folded) of a range that was registered or deleted, ``name`` being the prefix
+    handle: answers for every name under the prefix may differ."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from idnode_registry import journal, merkle
 from idnode_registry.engines.common import verified_row
 from idnode_registry.errors import CorruptStore, MalformedValues, ReadingError
 from idnode_registry.store import BucketHead, CaseMode, Problem
+from idnode_registry.tombstones import weight
 
 SLICE: Final = 500
 """Rows read per transaction."""
@@ -63,7 +64,7 @@ def _check_records(store: Inspectable, prefix: bytes, bucket: int, where: str) -
                     reported.add(key)
                     yield Problem("name", where, f"key {key[:64]!r} comes after {last[:64]!r}")
                 last = key
-                count += 1
+                count += weight(record)
                 problem = None if key in reported else _check_record(store, prefix, bucket, key, record)
                 if problem is not None:
                     reported.add(key)

@@ -11,8 +11,6 @@ from idnode_protocol.errors import NotEncodable
 from idnode_protocol.handle import is_prefix_handle, is_well_formed, prefix_handle, split, to_text, with_slash
 from idnode_protocol.limits import (
     HANDLE_OCTETS_MAX,
-    HEADER_OCTETS,
-    MESSAGE_OCTETS_MAX,
     REFERENCES_PER_VALUE_MAX,
     TYPE_OCTETS_MAX,
     VALUES_PER_HANDLE_MAX,
@@ -21,6 +19,7 @@ from idnode_protocol.value import HandleValue, values_from_octets, values_to_oct
 from idnode_registry import format as record_format
 from idnode_registry.ask import Ask, Caller, Reply, refusal
 from idnode_registry.journal import Operation, appender
+from idnode_registry.limits import RECORD_BODY_OCTETS_MAX
 from idnode_registry.plans import Change, Plan, has_namespace
 from idnode_registry.referrals import referral
 from idnode_registry.store import ABSENT, Batch
@@ -28,16 +27,6 @@ from idnode_registry.trust.errors import SigningRefused
 
 if TYPE_CHECKING:
     from idnode_registry.registry import Registry
-
-DIGEST_OCTETS_MAX: Final = 1 + 32
-CREDENTIAL_OCTETS_MAX: Final = 4 + 1_024
-"""A signature by a key of 4,096 bits takes 512 and a few names and numbers."""
-ENCRYPTION_OCTETS_MAX: Final = 16 + 16
-RECORD_BODY_OCTETS_MAX: Final = (
-    MESSAGE_OCTETS_MAX - HEADER_OCTETS - DIGEST_OCTETS_MAX - CREDENTIAL_OCTETS_MAX - ENCRYPTION_OCTETS_MAX
-)
-"""The longest resolution body that still fits into a message with digest, signature and encryption: 261,027."""
-
 
 @dataclass(frozen=True, slots=True)
 class Target:
