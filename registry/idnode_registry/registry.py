@@ -26,7 +26,9 @@ from idnode_registry.operations import decide
 from idnode_registry.place import Place
 from idnode_registry.plans import Change, Listener, Plan
 from idnode_registry.prefixes import HomedPrefixes, is_internal
+from idnode_registry.ranges.asks import RANGE_WRITES
 from idnode_registry.ranges.ranges import Ranges
+from idnode_registry.ranges.turns import Turns
 from idnode_registry.referrals import referral
 from idnode_registry.replication.journal_feed import FrontierIndex
 from idnode_registry.replication.sequence import Sequencer
@@ -104,6 +106,7 @@ class Registry:
         self.sealer = sealer
         self.homed = HomedPrefixes(store)
         self.ranges = Ranges(store)
+        self._turns = Turns()
         self.sequencer = Sequencer(store)
         self.frontiers = FrontierIndex(store)
         self._folds_whole = store.case_mode == "fold-all"
@@ -191,7 +194,8 @@ class Registry:
 
     def execute(self, ask: Ask, caller: Caller, now: float) -> Future[Reply]:
         """Decide and write. The future holds a reply for whatever a client may cause and for a failing disk."""
-        return Execution(self, ask, caller, now).start()
+        start = Execution(self, ask, caller, now).start
+        return self._turns.take(start) if ask.opcode in RANGE_WRITES else start()
 
     def committed(self, plan: Plan) -> None:
         """Take note of a plan that was, or may have been, applied."""

@@ -1,6 +1,7 @@
 """Resolution, opcode 1: stored octets become the answer; values are selected in place, never decoded.
 
-A name that is not stored may be made by a template out of its base (:mod:`idnode_registry.templates`).
+A name that is not stored may be a member of a range (:mod:`idnode_registry.ranges`), or made by a template out of its
+base (:mod:`idnode_registry.templates`).
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from idnode_registry.format import iter_value_slices, select, value_list
 from idnode_registry.operations.common import not_here
 from idnode_registry.referrals import referral
 from idnode_registry.templates.answering import Derived, derive
+from idnode_registry.tombstones import is_tombstone
 
 if TYPE_CHECKING:
     from idnode_registry.registry import Registry
@@ -39,10 +41,17 @@ def resolve(registry: Registry, ask: Ask, caller: Caller, now: float) -> Reply:
     refused = not_here(registry, caller, folded)
     if refused is not None:
         return refused
-    record = registry.store.get(*split(folded))
+    prefix, suffix = split(folded)
+    record = registry.store.get(prefix, suffix)
     if record is None:
-        return referral(registry, ask, folded) or _from_template(registry, ask, request, caller)
-    stored = value_list(record)
+        member = registry.ranges.member(prefix, suffix)
+        if member is None:
+            return referral(registry, ask, folded) or _from_template(registry, ask, request, caller)
+        stored: bytes | memoryview = member
+    elif is_tombstone(record):
+        return refusal(ResponseCode.HANDLE_NOT_FOUND)
+    else:
+        stored = value_list(record)
     return _answered(registry, ask, caller, stored, lambda: Authority(folded, values_from_octets(bytes(stored))))
 
 

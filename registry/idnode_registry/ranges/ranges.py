@@ -139,9 +139,7 @@ class Ranges:
             found = held.overlapping(name)
             if found is not None:
                 other, shared = found
-                raise RangeRefused(
-                    f"{_text(name.name)} overlaps {_text(other.name)}: both would hold {_text(shared)}"
-                )
+                raise RangeRefused(f"{_text(name.name)} overlaps {_text(other.name)}: both would hold {_text(shared)}")
             held.room_for(name)
             if held.number >= RANGES_PER_PREFIX_MAX:
                 raise RangeRefused(

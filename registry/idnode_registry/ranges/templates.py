@@ -118,8 +118,8 @@ def _parts(name: RangeName, value: ValueSlice, data: bytes) -> list[bytes | None
         else:
             shown = data[found.start() : found.start() + 20].decode("utf-8", "replace")
             raise RangeRefused(
-                f"value {value.index} holds {shown!r}: known are ${{handle}}, ${{prefix}}, ${{suffix}} and ${{serial}}; "
-                "a dollar of its own is written $$"
+                f"value {value.index} holds {shown!r}: known are ${{handle}}, ${{prefix}}, ${{suffix}} and "
+                "${serial}; a dollar of its own is written $$"
             )
     parts.append(data[at:])
     return parts
