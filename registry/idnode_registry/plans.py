@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from idnode_protocol.handle import NA_START, split
 from idnode_protocol.value import HandleValue
 from idnode_registry.ask import Reply
+from idnode_registry.ranges.names import RANGES_START
 from idnode_registry.store import Batch
 
 
@@ -36,6 +38,12 @@ class Plan:
 
 Listener = Callable[[Change], None]
 """Called after a commit and before its reply, on the writer's thread or inline; short, never raises."""
+
+
+def range_changed(row: bytes) -> Change:
+    """What writing or deleting the row of a range (folded) touches."""
+    prefix = split(row[len(RANGES_START) :])[0]
+    return Change(NA_START + prefix, is_prefix_handle=True, range_row=row)
 
 
 def has_namespace(*lists: Sequence[HandleValue]) -> bool:

@@ -25,9 +25,9 @@ DERIVED_START: Final = ROOT_HANDLE + b"/"
 _SCAN_RECORDS: Final = 1_000
 
 
-def is_internal(prefix: bytes) -> bool:
-    """Whether no handle can lie under a prefix, because a node keeps its own rows there."""
-    return prefix.startswith(INTERNAL_START)
+def is_internal(name: bytes) -> bool:
+    """Whether a prefix, or a name under it, is a node's own and no handle."""
+    return name.startswith(INTERNAL_START)
 
 
 def is_homable(name: bytes) -> bool:

@@ -22,7 +22,7 @@ from idnode_registry.errors import MalformedValues, RangeRefused
 from idnode_registry.format import handle_of, select, serial_of, value_list
 from idnode_registry.journal import Operation, appender
 from idnode_registry.operations.common import bad_values
-from idnode_registry.plans import Change, Plan
+from idnode_registry.plans import Plan, range_changed
 from idnode_registry.ranges.asks import PAGE_MAX, RangePage, RangeRequest, RangeShown, WalkRequest
 from idnode_registry.ranges.names import RANGES_START, RangeName, range_of_row
 from idnode_registry.ranges.templates import compiled
@@ -178,9 +178,4 @@ def _plan(
     )
     expected = ABSENT if row is None else serial_of(row)
     batch = Batch(RANGES_START + name.prefix, name.suffix, expected, record, entry)
-    return Plan(batch, reply, range_change(name))
-
-
-def range_change(name: RangeName) -> Change:
-    """What a written row of a (folded) range touches."""
-    return Change(NA_START + name.prefix, is_prefix_handle=True, range_row=name.row)
+    return Plan(batch, reply, range_changed(name.row))
