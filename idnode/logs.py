@@ -55,7 +55,7 @@ EVENTS: Final[dict[str, Event]] = {
     ),
     "ranges-left-out": Event(
         logging.WARNING,
-        "a mirror of the reference's kind gets no ranges, only members with records of their own; `dump`",
+        "a mirror of the reference's kind gets no ranges, but members with their own records; `dump`",
     ),
     "fault": Event(logging.ERROR, "a fault of this node, please report it; `where`, `trace`"),
     "foreign": Event(logging.WARNING, "a library's message; `logger`, `text`, `trace`"),

@@ -1,7 +1,8 @@
 """The records of one prefix, from one node to another: all of them, then what changed meanwhile, octet for octet.
 
-What belongs to prefix P at its holder: every ``P/...``, tombstones included, the ranges of P, and the records ``0.NA/P.x`` of derived prefixes whose nearest
-held prefix is P. The record of P itself is seeded, not copied: it says where its keeper listens.
+What belongs to prefix P at its holder: every ``P/...``, tombstones included, the ranges of P, and the records
+``0.NA/P.x`` of derived prefixes whose nearest held prefix is P. The record of P itself is seeded, not copied: it says
+where its keeper listens.
 """
 
 from __future__ import annotations
