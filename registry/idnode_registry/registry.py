@@ -28,6 +28,7 @@ from idnode_registry.plans import Change, Listener, Plan
 from idnode_registry.prefixes import HomedPrefixes, is_internal
 from idnode_registry.ranges.asks import RANGE_WRITES
 from idnode_registry.ranges.ranges import Ranges
+from idnode_registry.ranges.signing import MemberSigner
 from idnode_registry.ranges.turns import Turns
 from idnode_registry.referrals import referral
 from idnode_registry.replication.journal_feed import FrontierIndex
@@ -80,7 +81,8 @@ class Registry:
     """Decides about requests and carries them out. All methods may be called from any thread.
 
     ``rng`` (n -> n random octets) mints names. ``on_change`` is told of each commit before its reply is given.
-    With a ``sealer`` every record that is created or changed is signed in the same write, which takes milliseconds.
+    With a ``sealer`` every record that is created or changed is signed in the same write, which takes milliseconds;
+    members of ranges are signed when they are read.
     """
 
     def __init__(
@@ -104,6 +106,7 @@ class Registry:
         self.sign: Callable[[bytes], bytes] | None = None
         """The node's signature, SHA-256; without it nothing is vouched for and our own mirrors are not served."""
         self.sealer = sealer
+        self.member_signer = None if sealer is None else MemberSigner(sealer)
         self.homed = HomedPrefixes(store)
         self.ranges = Ranges(store)
         self._turns = Turns()
