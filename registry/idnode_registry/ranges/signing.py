@@ -54,7 +54,8 @@ class MemberSigner:
         with self._lock:
             longest_s = SIGNATURES_BURST / self._per_s
             # A clock that was set back must not close the budget until it has caught up.
-            full_at = min(max(self._full_at, now), now + longest_s) + 1 / self._per_s
+            self._full_at = min(max(self._full_at, now), now + longest_s)
+            full_at = self._full_at + 1 / self._per_s
             if full_at - now > longest_s + _ROUNDING_S or self._waiting >= WAITING_MAX:
                 return False
             self._full_at = full_at
