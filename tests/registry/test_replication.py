@@ -31,7 +31,7 @@ from idnode_registry.errors import CorruptStore, DumpNeeded, FeedRefused, SpoolF
 from idnode_registry.format import value_list
 from idnode_registry.journal import load_appender
 from idnode_registry.operations import WRITES
-from idnode_registry.ranges.asks import RangeCode, RangeRequest
+from idnode_registry.ranges.asks import RANGE_WRITES, RangeRequest
 from idnode_registry.ranges.names import parse_range
 from idnode_registry.replication import dump_taking, sequence
 from idnode_registry.replication.applying import Applier, Wanted
@@ -268,10 +268,8 @@ def test_a_mirror_refuses_what_only_its_primary_may(opener: Opener) -> None:
     mirror = mirror_of(source, opener("memory"))
     mirror.follow()
     value = (HandleValue(1, "URL", b"y"),)
-    about_range = RangeRequest(b"99.900/a1", range=parse_range(b"99.900/a{1-9}"), values=value)
     requests: dict[int, AnyRequest] = {
-        RangeCode.REGISTER: about_range,
-        RangeCode.DELETE: about_range,
+        **dict.fromkeys(RANGE_WRITES, RangeRequest(b"99.900/a1", range=parse_range(b"99.900/a{1-9}"), values=value)),
         OpCode.DELETE_HANDLE: HandleRequest(b"99.900/a"),
         OpCode.REMOVE_VALUES: RemoveValuesRequest(b"99.900/a", (1,)),
         OpCode.HOME_PREFIX: HandleRequest(b"0.NA/99.909"),
