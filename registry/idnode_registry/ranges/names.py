@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
 from idnode_protocol.handle import is_well_formed, to_text
@@ -82,9 +82,10 @@ class RangeName:
 
     def folded(self, fold: Callable[[bytes], bytes]) -> RangeName:
         """The same name as a store compares it."""
-        prefix, _, head = fold(self.prefix + b"/" + self.head).partition(b"/")
-        tail = fold(self.prefix + b"/" + self.tail).partition(b"/")[2]
-        return replace(self, prefix=prefix, head=head, tail=tail)
+        folded = fold(self.name)  # braces, digits and the slash stay as they are, and so do all lengths
+        after, before = len(self.prefix) + 1, len(folded) - len(self.tail)
+        head = folded[after : after + len(self.head)]
+        return RangeName(folded[: after - 1], head, self.first, self.last, self.width, folded[before:])
 
 
 def _fault(name: RangeName) -> str:
@@ -129,6 +130,16 @@ def range_of_row(handle: bytes) -> RangeName:
     if not handle.startswith(RANGES_START):
         raise RangeRefused(f"{to_text(handle[:200])} is not the row of a range")
     return parse_range(handle[len(RANGES_START) :])
+
+
+def read_row(handle: bytes) -> RangeName:
+    """The same without all the checks, for a row that passed them when it was written: a tenth of the time."""
+    prefix, _, suffix = handle[len(RANGES_START) :].partition(b"/")
+    found = _NAME.fullmatch(suffix)
+    if found is None:
+        raise RangeRefused(f"{to_text(handle[:200])} is not the row of a range")
+    head, first, last, tail = found.groups()
+    return RangeName(prefix, head, int(first), int(last), len(first), tail)
 
 
 def shared_member(one: RangeName, other: RangeName) -> bytes | None:

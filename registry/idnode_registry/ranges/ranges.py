@@ -16,13 +16,14 @@ from idnode_protocol.handle import fold_name, split
 from idnode_registry.errors import CorruptStore, MalformedValues, RangeRefused
 from idnode_registry.format import handle_of, value_list
 from idnode_registry.ranges.index import PrefixRanges
-from idnode_registry.ranges.names import RANGES_START, RangeName, range_of_row
+from idnode_registry.ranges.names import RANGES_START, RangeName, range_of_row, read_row
 from idnode_registry.ranges.templates import Assembly, compiled
 from idnode_registry.store import Cursor, Store
 
 RANGES_PER_PREFIX_MAX: Final = 200_000
-RANGES_KEPT_MAX: Final = 500_000
-"""In memory, of all prefixes together, at some 200 octets each; the prefix read longest ago is forgotten first."""
+RANGES_KEPT_MAX: Final = 300_000
+"""In memory, of all prefixes together, at 70 to 500 octets each (500 when every head is another); the prefix read first
+is forgotten first."""
 ASSEMBLIES_OCTETS_MAX: Final = 32 * 1024 * 1024
 _SCAN_RECORDS: Final = 1_000
 _SOURCE_OCTETS: Final = 16
@@ -89,12 +90,11 @@ class Ranges:
             found = held.find(suffix)
             if found is None:
                 return None
-            shape, place = found
-            digits = suffix[shape.start : shape.end]
-            assembly = self._assemblies.get(shape.sources[place])
+            source, digits, shape, place = found
+            assembly = self._assemblies.get(source)
             if assembly is not None:
                 return assembly, digits
-            name = shape.name_at(prefix, place)
+            name = held.name_of(suffix, shape, place)
         made = self._compile(name)
         return None if made is None else (made, digits)
 
@@ -164,6 +164,13 @@ class Ranges:
                     del self._kept[prefix]  # read anew when somebody asks
                     raise
 
+    def warm(self) -> None:
+        """Read the ranges of all prefixes, as far as there is room: 10 us each. Run it in a worker, before requests."""
+        for prefix in sorted(self.prefixes):
+            if sum(held.number for held in self._kept.values()) >= RANGES_KEPT_MAX:
+                return
+            self.registered(prefix)
+
     def forget(self) -> None:
         """Forget everything and look anew: after a restore, or a change by another process."""
         prefixes = {name[len(RANGES_START) :] for name in self._store.prefixes() if name.startswith(RANGES_START)}
@@ -183,7 +190,7 @@ class Ranges:
 
     def _put(self, held: PrefixRanges, record: bytes) -> None:
         try:
-            spelled = range_of_row(handle_of(record))
+            spelled = read_row(handle_of(record))
         except RangeRefused as wrong:
             raise CorruptStore(f"the row of a range cannot be used: {wrong}") from wrong
         held.put(spelled.folded(self.fold), _source(spelled, value_list(record)))
