@@ -8,12 +8,13 @@ of a prefix, read when somebody asks for the first time, and the slices of templ
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import suppress
 from hashlib import blake2b
 from threading import Lock
 from typing import Final, NamedTuple
 
 from idnode_protocol.handle import fold_name, split
-from idnode_registry.errors import CorruptStore, MalformedValues, RangeRefused
+from idnode_registry.errors import CorruptStore, MalformedValues, RangeRefused, ReadingError
 from idnode_registry.format import handle_of, value_list
 from idnode_registry.ranges.index import PrefixRanges
 from idnode_registry.ranges.names import RANGES_START, RangeName, range_of_row, read_row
@@ -165,11 +166,15 @@ class Ranges:
                     raise
 
     def warm(self) -> None:
-        """Read the ranges of all prefixes, as far as there is room: 10 us each. Run it in a worker, before requests."""
+        """Read the ranges of all prefixes, as far as there is room: 10 us each. Run it in a worker, before requests.
+
+        What is damaged is left out here; who asks for it gets the error.
+        """
         for prefix in sorted(self.prefixes):
             if sum(held.number for held in self._kept.values()) >= RANGES_KEPT_MAX:
                 return
-            self.registered(prefix)
+            with suppress(ReadingError):
+                self.registered(prefix)
 
     def forget(self) -> None:
         """Forget everything and look anew: after a restore, or a change by another process."""
