@@ -33,6 +33,11 @@ def store_of(kind: str, folder: Path, case_mode: CaseMode = "fold-all", seed: in
     return MemoryStore(case_mode, 8 if is_hostile else 1, hostile=is_hostile, rng=deterministic_source(seed))
 
 
+def durable_store(folder: Path) -> Store:
+    """The store in a folder, as a node opens it."""
+    return LmdbStore.open(str(folder), "fold-all", disk=RealDisk())
+
+
 class RangeDesk:
     """A registry that homes 99.900.1, asked by the node itself unless a caller is named."""
 

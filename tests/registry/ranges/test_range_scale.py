@@ -20,7 +20,7 @@ from idnode_registry.ranges.ranges import Ranges
 from idnode_registry.store import Store
 from tests.registry.ranges.range_desk import LINK, PREFIX, RangeDesk, store_of
 
-NUMBER: Final = {"test": 10_000, "fuzz": 10_000, "prove": 100_000}
+NUMBER: Final = {"test": 4_000, "fuzz": 4_000, "prove": 100_000}
 WIDTH: Final = 11
 TEMPLATE: Final = values_to_octets([LINK, HandleValue(2, "DESC", b"part ${serial}")])
 
