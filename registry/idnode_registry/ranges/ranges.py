@@ -151,7 +151,8 @@ class Ranges:
     # --- keeping up with the store -------------------------------------------------------------------------------
 
     def refresh(self, row: bytes) -> None:
-        """Take over what the store now says about the row ``*RANGE:<prefix>/<suffix>`` (folded)."""
+        """Take over what the store now says about the row ``*RANGE:<prefix>/<suffix>`` (folded). Never raises: what
+        cannot be read is an error of who asks for a member."""
         prefix, suffix = split(row[len(RANGES_START) :])
         with self._lock:
             self._prefixes.add(prefix)
@@ -161,9 +162,8 @@ class Ranges:
             if held is not None:
                 try:
                     self._apply(held, suffix)
-                except BaseException:
+                except (ReadingError, RangeRefused):
                     del self._kept[prefix]  # read anew when somebody asks
-                    raise
 
     def warm(self) -> None:
         """Read the ranges of all prefixes, as far as there is room: 10 us each. Run it in a worker, before requests.
