@@ -57,6 +57,8 @@ class PrefixRanges:
         self.registered = 0
         """Identifiers registered by all of them together."""
         self.number = 0
+        self.serials: dict[int, int] = {}
+        """Bucket -> the journal entry up to which the rows were surely taken over; who keeps this sets it."""
         self._by_octets: dict[int, list[Shape]] = {}
         self._sources: dict[bytes, bytes] = {}  # one object for equal ones
 

@@ -7,15 +7,16 @@ of a prefix, read when somebody asks for the first time, and the slices of templ
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from hashlib import blake2b
 from threading import Lock
 from typing import Final, NamedTuple
 
 from idnode_protocol.handle import fold_name, split
-from idnode_registry.errors import CorruptStore, MalformedValues, RangeRefused, ReadingError
+from idnode_registry.errors import CorruptStore, FeedRetained, MalformedValues, RangeRefused, ReadingError
 from idnode_registry.format import handle_of, value_list
+from idnode_registry.journal import parse
 from idnode_registry.ranges.index import PrefixRanges
 from idnode_registry.ranges.names import RANGES_START, RangeName, range_of_row, read_row
 from idnode_registry.ranges.templates import Assembly, compiled
@@ -41,7 +42,7 @@ class Ranges:
     """All methods may be called from any thread. Names of prefixes and suffixes are folded octets.
 
     Whoever writes a row calls :meth:`refresh` after the commit; another process that reads the same store calls
-    :meth:`forget` when it hears of one.
+    :meth:`catch_up` when it hears of one.
     """
 
     def __init__(self, store: Store) -> None:
@@ -177,14 +178,41 @@ class Ranges:
                 self.registered(prefix)
 
     def forget(self) -> None:
-        """Forget everything and look anew: after a restore, or a change by another process."""
-        prefixes = {name[len(RANGES_START) :] for name in self._store.prefixes() if name.startswith(RANGES_START)}
+        """Forget everything and look anew: after a restore."""
+        prefixes = self._stored_prefixes()
         with self._lock:
             self._epoch += 1
             self._prefixes = prefixes
             self._kept.clear()
             self._assemblies.clear()
             self._assemblies_octets = 0
+
+    def _stored_prefixes(self) -> set[bytes]:
+        return {name[len(RANGES_START) :] for name in self._store.prefixes() if name.startswith(RANGES_START)}
+
+    def catch_up(self) -> None:
+        """Take over what another process wrote, out of the journals of the rows."""
+        with self._lock:
+            kept = list(self._kept.items())
+            self._prefixes |= self._stored_prefixes()
+        for prefix, held in kept:
+            try:
+                suffixes = list(self._changed(prefix, held.serials))
+                with self._lock:
+                    for suffix in suffixes:
+                        self._apply(held, suffix)
+            except (ReadingError, FeedRetained, RangeRefused):
+                with self._lock:
+                    self._kept.pop(prefix, None)  # read anew when somebody asks
+
+    def _changed(self, prefix: bytes, serials: dict[int, int]) -> Iterator[bytes]:
+        """The rows of a prefix written after ``serials`` (bucket -> entry), which are brought up to date."""
+        name = RANGES_START + prefix
+        for bucket in self._store.buckets(name):
+            while entries := self._store.feed(name, bucket, serials.get(bucket, 0), _SCAN_RECORDS):
+                for entry in map(parse, entries):
+                    serials[bucket] = entry.serial
+                    yield split(self.fold(entry.handle))[1]
 
     def _apply(self, held: PrefixRanges, suffix: bytes) -> None:
         record = self._store.get(RANGES_START + held.prefix, suffix)
@@ -209,6 +237,8 @@ class Ranges:
                     epoch, late = self._epoch, list[bytes]()
                     self._late = prefix, late
                 made = PrefixRanges(prefix)
+                name = RANGES_START + prefix
+                made.serials = {b: self._store.head(name, b).serial for b in self._store.buckets(name)}
                 try:
                     for record in self._rows(prefix):
                         self._put(made, record)

@@ -249,3 +249,30 @@ def test_what_changes_while_the_ranges_of_a_prefix_are_read_is_not_lost() -> Non
     assert ranges.registered(PREFIX) == 9
     assert ranges.member(PREFIX, b"T1") is not None
     assert ranges.member(PREFIX, b"SN0001") is None
+
+
+@pytest.mark.parametrize("buckets", [1, 8])
+def test_another_process_catches_up(buckets: int) -> None:
+    """One that reads what this one writes, as resolver processes do; what it had read it need not read again."""
+    store = MemoryStore("fold-all", buckets)
+    desk, reader = RangeDesk(store), Ranges(store)
+    assert reader.member(PREFIX, b"SN0001") is None
+    assert desk.register(TEXT)[0] == 1
+    reader.catch_up()
+    assert reader.member(PREFIX, b"SN0001") is not None
+    held = reader._kept[PREFIX]
+    for number in range(30):
+        assert desk.register(PREFIX + b"/A%02d-{1-9}" % number)[0] == 1
+    assert desk.unregister(TEXT) == 1
+    assert desk.register(PREFIX + b"/A07-{1-9}", HandleValue(1, "URL", b"new"), overwrite=True)[0] == 1
+    reader.catch_up()
+    reader.catch_up()
+    assert reader._kept[PREFIX] is held
+    assert reader.member(PREFIX, b"SN0001") is None
+    assert reader.registered(PREFIX) == desk.registry.ranges.registered(PREFIX) == 270
+    assert b"new" in (reader.member(PREFIX, b"A07-1") or b"")
+    assert desk.unregister(PREFIX + b"/A07-{1-9}") == 1
+    for bucket in store.buckets(RANGES_START + PREFIX):
+        store.cut_feed(RANGES_START + PREFIX, bucket, 10_000).result()
+    reader.catch_up()
+    assert reader.registered(PREFIX) == 261
