@@ -170,7 +170,9 @@ class AnswerCache:
 
 def _depends(name: bytes, change: Change) -> bool:
     """Whether answers for ``name`` may come from the changed prefix handle: derived prefixes, and with a namespace
-    everything under it (docs/protocol.md §1.7, §9)."""
+    everything under it (docs/protocol.md §1.7, §9). A range makes answers for names directly under its prefix."""
+    if change.range_row:
+        return name.startswith(change.name[len(NA_START) :] + b"/")
     if name.startswith(change.name + b".") or change.name == ROOT_HANDLE:
         return True
     prefix = change.name[len(NA_START) :]

@@ -53,6 +53,10 @@ EVENTS: Final[dict[str, Event]] = {
     "not-valid": Event(
         logging.WARNING, "a record of another server is not found valid; `handle`, `verdict`, `reason`, `withheld`"
     ),
+    "ranges-left-out": Event(
+        logging.WARNING,
+        "a mirror of the reference's kind gets no ranges, but members with their own records; `dump`",
+    ),
     "fault": Event(logging.ERROR, "a fault of this node, please report it; `where`, `trace`"),
     "foreign": Event(logging.WARNING, "a library's message; `logger`, `text`, `trace`"),
 }

@@ -106,7 +106,7 @@ class NativeEngine:
         decided = self._decided(ask, now)
         if decided is None or isinstance(decided, Plan) or decided.code == ResponseCode.AUTHENTICATION_NEEDED:
             return None
-        if wants_recursion(ask, decided) or decided.wanted is not None:
+        if wants_recursion(ask, decided) or decided.wanted is not None or decided.unsigned is not None:
             return None
         response = respond(message, message, decided, self._site(), now)
         lives_s = None if decided.freshness is None else decided.freshness.lives_s

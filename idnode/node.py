@@ -329,6 +329,7 @@ class Node:
         listen = self.config.listen
         try:
             refuse_test_key(self.signer, filter(None, (*listen.addresses, listen.public_address)))
+            await self.adapters.run_blocking(self.registry.ranges.warm)
             listening = [await self._listen(address) for address in self.config.listen.addresses]
             await self._describe(listening)
         except BaseException:

@@ -15,7 +15,7 @@ from idnode.adapters.errors import AdapterError
 from idnode.client.errors import ClientError, ConfigUnusable, NoAnswer, Refused
 from idnode_protocol.codes import ResponseCode
 from idnode_protocol.errors import ProtocolError
-from idnode_registry.errors import RegistryError
+from idnode_registry.errors import RangeRefused, RegistryError
 
 
 class Exit(IntEnum):
@@ -85,6 +85,7 @@ def exit_of(wrong: Exception) -> Exit:
         (NoAnswer, Exit.UNREACHABLE),
         (ConfigUnusable, Exit.STORE),
         (ClientError, Exit.REFUSED),
+        (RangeRefused, Exit.USAGE),
         (RegistryError, Exit.STORE),
         (AdapterError, Exit.LISTEN),
     )

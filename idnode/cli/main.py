@@ -29,6 +29,7 @@ GROUPS: Final[dict[str, str]] = {
     "key": "idnode.cli.local:key",
     "config": "idnode.cli.configuring:config",
     "country": "idnode.cli.country:app",
+    "range": "idnode.cli.ranges:app",
     "trust": "idnode.cli.trusting:trust",
 }
 """Name -> where the command, or the group of commands, lives. Other packages add groups by entry points."""

@@ -255,7 +255,15 @@ def delete(
 
 def list_(
     prefix: str,
+    expand: Annotated[
+        bool, typer.Option(help="Every name, members of ranges included, as they come; by HTTP (--http-server).")
+    ] = False,
+    cursor: Annotated[str, typer.Option(help="With --expand: go on where an earlier list ended.")] = "",
+    limit: Annotated[int, typer.Option(min=0, help="With --expand: end after about so many names; 0 = never.")] = 0,
     server: AdminServer = None,
+    http_server: Annotated[
+        str | None, typer.Option(envvar="IDNODE_HTTP_SERVER", help="With --expand: the http:// address of the node.")
+    ] = None,
     config_dir: ConfigDir = None,
     admin: Admin = None,
     secret_file: SecretFile = None,
@@ -263,7 +271,16 @@ def list_(
     session: Session = True,
     as_json: AsJson = False,
 ) -> None:
-    """List the handles under a prefix."""
+    """List the handles stored under a prefix, or with --expand every name under it."""
+    if expand:
+        from idnode.cli.ranges import Door, print_every_name
+
+        address = http_server or (server if server and "://" in server else None)
+        who = config_dir, admin, secret_file, key_file
+        print_every_name(lambda: Door(address, *who), prefix, cursor, limit, as_json=as_json)
+        return
+    if cursor or limit:
+        fail("--cursor and --limit go with --expand", Exit.USAGE)
 
     async def work(who: Administrator) -> list[str]:
         return [name async for name in who.list(prefix)]

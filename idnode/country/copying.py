@@ -1,7 +1,8 @@
 """The records of one prefix, from one node to another: all of them, then what changed meanwhile, octet for octet.
 
-What belongs to prefix P at its holder: every ``P/...``, and the records ``0.NA/P.x`` of derived prefixes whose nearest
-held prefix is P. The record of P itself is seeded, not copied: it says where its keeper listens.
+What belongs to prefix P at its holder: every ``P/...``, tombstones included, the ranges of P, and the records
+``0.NA/P.x`` of derived prefixes whose nearest held prefix is P. The record of P itself is seeded, not copied: it says
+where its keeper listens.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from idnode_protocol.handle import NA_START, fold, split
 from idnode_registry.format import HEADER_OCTETS, handle_of
 from idnode_registry.journal import parse
 from idnode_registry.plans import Change
+from idnode_registry.ranges.names import RANGES_START
 from idnode_registry.registry import Registry
 
 PAGE_RECORDS = 500
@@ -30,10 +32,15 @@ class Scope:
         self.prefix = fold(prefix.encode("utf-8"))
         self._nearest = nearest
 
+    @property
+    def prefixes(self) -> tuple[bytes, ...]:
+        """Where its rows lie; those of ranges last, when what overrides their members is there."""
+        return self.prefix, NA_PREFIX, RANGES_START + self.prefix
+
     def covers(self, name: bytes) -> bool:
         """Whether a folded name belongs to the prefix."""
         prefix, suffix = split(name)
-        if prefix == self.prefix:
+        if prefix in (self.prefix, RANGES_START + self.prefix):
             return True
         if prefix != NA_PREFIX or not suffix.startswith(self.prefix + b"."):
             return False
@@ -43,7 +50,7 @@ class Scope:
 
     def names(self, registry: Registry) -> Iterator[bytes]:
         """The folded names stored in a registry that belong here; a page at a time, others may write meanwhile."""
-        for prefix in (self.prefix, NA_PREFIX):
+        for prefix in self.prefixes:
             cursor = None
             while True:
                 page, cursor = registry.store.scan(prefix, cursor, PAGE_RECORDS)
@@ -55,7 +62,7 @@ class Scope:
 def heads(registry: Registry, scope: Scope) -> Heads:
     """How far the journals of the buckets concerned have come."""
     store = registry.store
-    places = [(prefix, bucket) for prefix in (scope.prefix, NA_PREFIX) for bucket in store.buckets(prefix)]
+    places = [(prefix, bucket) for prefix in scope.prefixes for bucket in store.buckets(prefix)]
     return {place: store.head(*place).serial for place in places}
 
 
@@ -87,7 +94,7 @@ async def copy_names(names: Iterator[bytes], source: Registry, target: Registry,
 
 async def copy_name(name: bytes, source: Registry, target: Registry, now: float) -> bool:
     """One record; returns whether the target had to change."""
-    wanted, found = source.record(name), target.record(name)
+    wanted, found = source.store.get(*split(name)), target.store.get(*split(name))
     if wanted is None:
         await drop_record(target, name, now)
         return found is not None
@@ -100,7 +107,7 @@ async def copy_name(name: bytes, source: Registry, target: Registry, now: float)
 async def copy_all(scope: Scope, source: Registry, target: Registry, clock: Clock) -> int:
     """Everything, and away with what only the target has; the number of records that changed."""
     written = await copy_names(scope.names(source), source, target, clock)
-    stray = [name for name in scope.names(target) if source.record(name) is None]
+    stray = [name for name in scope.names(target) if source.store.get(*split(name)) is None]
     return written + await copy_names(iter(stray), source, target, clock)
 
 
@@ -117,8 +124,9 @@ class Follower:
 
     def _changed(self, change: Change) -> None:
         """A commit at the holder; perhaps on its writer's thread."""
-        if not change.is_homing and self._scope.covers(change.name) and not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self._note, change.name)
+        name = change.range_row or change.name
+        if not change.is_homing and self._scope.covers(name) and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._note, name)
 
     def _note(self, name: bytes) -> None:
         self._dirty.add(name)

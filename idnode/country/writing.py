@@ -18,7 +18,8 @@ from idnode_protocol.value import HandleValue, values_to_octets
 from idnode_registry import format as record_format
 from idnode_registry.ask import SYSTEM, Ask, Reply
 from idnode_registry.journal import Operation, appender
-from idnode_registry.plans import Change
+from idnode_registry.plans import Change, range_changed
+from idnode_registry.ranges.names import RANGES_START
 from idnode_registry.registry import Registry
 from idnode_registry.store import Batch, Outcome, Result
 
@@ -100,8 +101,7 @@ async def put_record(registry: Registry, record: bytes, now: float) -> None:
 
 async def drop_record(registry: Registry, name: bytes, now: float) -> None:
     """Remove a record, homed or not; nothing happens when there is none."""
-    if registry.record(name) is not None:
-        await _submit(registry, name, None, now)
+    await _submit(registry, name, None, now)
 
 
 async def _submit(registry: Registry, name: bytes, record: bytes | None, now: float) -> None:
@@ -121,8 +121,10 @@ async def _submit(registry: Registry, name: bytes, record: bytes | None, now: fl
         )
         future = registry.store.submit(Batch(prefix, suffix, None, record, entry))
         result: Result = future.result() if future.done() else await asyncio.wrap_future(future)
-        if registry.on_change is not None:
-            registry.on_change(Change(folded, is_prefix_handle(folded), has_namespace=True))
+        is_range = prefix.startswith(RANGES_START)
+        registry.noted(
+            range_changed(folded) if is_range else Change(folded, is_prefix_handle(folded), has_namespace=True)
+        )
         if result.outcome is Outcome.APPLIED:
             return
     raise WriteRefused(f"{name.decode('utf-8', 'replace')}: the store did not say whether the record was kept")

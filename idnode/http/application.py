@@ -20,6 +20,7 @@ from idnode.http.page.human import human
 from idnode.http.rest.explain import explain
 from idnode.http.rest.handles import handles
 from idnode.http.rest.others import http_sessions, prefixes, site, verifications
+from idnode.http.rest.ranges import ranges
 from idnode.http.sessions import HttpSessions
 from idnode.http.tunnel import is_native, tunnel
 from idnode.links.logging import FAULT_TEXT
@@ -61,6 +62,7 @@ class Application:
         self._routes: dict[str, tuple[frozenset[str], Face]] = {
             "/api/explain": (READ, explain),
             "/api/handles": (ALL, handles),
+            "/api/ranges": (frozenset({"GET", "HEAD", "PUT", "DELETE"}), ranges),
             "/api/prefixes": (frozenset({"GET", "HEAD", "POST", "DELETE"}), prefixes),
             "/api/sessions": (ALL, lambda call: http_sessions(call, self._sessions)),
             "/api/site": (READ | {"POST"}, site),

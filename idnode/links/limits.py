@@ -15,6 +15,7 @@ from idnode.metrics import Metrics
 from idnode_protocol.codes import ADMIN_OPCODES, OpCode, ResponseCode
 from idnode_registry.ask import Reply, refusal
 from idnode_registry.budgets import Budgets, WorkClass
+from idnode_registry.ranges.asks import RangeCode
 
 WORK_OF: Final[dict[int, WorkClass]] = {
     OpCode.CREATE_HANDLE: WorkClass.WRITE,
@@ -27,6 +28,10 @@ WORK_OF: Final[dict[int, WorkClass]] = {
     OpCode.LIST_HANDLES: WorkClass.LIST,
     OpCode.LIST_HOMED_PREFIXES: WorkClass.LIST,
     OpCode.RETRIEVE_TXN_LOG: WorkClass.LIST,
+    RangeCode.REGISTER: WorkClass.WRITE,
+    RangeCode.DELETE: WorkClass.WRITE,
+    RangeCode.LIST: WorkClass.LIST,
+    RangeCode.EXPAND: WorkClass.LIST,
     OpCode.DUMP_HANDLES: WorkClass.LIST,
 }
 """What is not here counts as a resolution. Proofs are paid for where they are checked: :mod:`idnode.proofs`."""

@@ -9,9 +9,11 @@ from idnode.exchange import Exchange
 from idnode_protocol.codes import OpCode, ResponseCode
 from idnode_protocol.handle import NA_START, fold, split, with_slash
 from idnode_registry.ask import Reply, refusal
+from idnode_registry.ranges.asks import RANGE_WRITES
 
-WRITES: Final = frozenset(
+WRITES: Final[frozenset[int]] = frozenset(
     {
+        *RANGE_WRITES,
         OpCode.CREATE_HANDLE,
         OpCode.DELETE_HANDLE,
         OpCode.ADD_VALUES,

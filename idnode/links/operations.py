@@ -17,8 +17,12 @@ from idnode_protocol.requests import SessionSetupRequest, VerifyRequest
 from idnode_protocol.responses import EmptyResponse, VerifyResponse
 from idnode_registry.ask import Reply, refusal
 from idnode_registry.challenges import Rng
+from idnode_registry.ranges.ranges import Member
 from idnode_registry.registry import Registry
 from idnode_registry.sessions import SessionKeys, SessionRefused, SessionTable, plan
+
+SIGNATURES_AT_ONCE: Final = 2
+"""More threads contend with the event loop for the interpreter's lock, and make no more signatures."""
 
 
 class OperationsLink:
@@ -39,6 +43,7 @@ class OperationsLink:
         self._rng = rng
         self._metrics = metrics
         self._workers = workers
+        self._signing = asyncio.Semaphore(SIGNATURES_AT_ONCE)
         self._own: Final[dict[int, Callable[[Exchange], Awaitable[Reply]]]] = {
             OpCode.CHALLENGE_ANSWER: self._stray_answer,
             OpCode.VERIFY_ANSWER: self._verify_answer,
@@ -51,12 +56,32 @@ class OperationsLink:
         own = self._own.get(exchange.ask.opcode)
         if own is not None:
             return await own(exchange)
+        reply = await self._execute(exchange)
+        return reply if reply.unsigned is None else await self._sign(exchange, reply, reply.unsigned)
+
+    async def _execute(self, exchange: Exchange) -> Reply:
         asked = exchange.ask, exchange.caller, exchange.now
         if self._registry.sealer is not None and exchange.ask.opcode in SIGNED_WRITES:
             future = await self._workers(self._registry.execute, *asked)
         else:
             future = self._registry.execute(*asked)
         return future.result() if future.done() else await asyncio.wrap_future(future)
+
+    async def _sign(self, exchange: Exchange, busy: Reply, member: Member) -> Reply:
+        """Sign a member of a range and ask again; busy when the budget is used up."""
+        signer = self._registry.member_signer
+        assert signer is not None
+        if not signer.begin(exchange.now):
+            self._metrics.shed("member_signatures")
+            return busy
+        try:
+            async with self._signing:
+                wrong = await self._workers(signer.sign, member, exchange.now)
+        finally:
+            signer.end()
+        if wrong:
+            return refusal(ResponseCode.ERROR, f"the record cannot be signed: {wrong}")
+        return await self._execute(exchange)
 
     async def _stray_answer(self, exchange: Exchange) -> Reply:
         return refusal(ResponseCode.AUTHENTICATION_TIMEOUT, "there is no challenge to answer")

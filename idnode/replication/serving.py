@@ -63,6 +63,7 @@ class RecordSender:
         self._identity = identity
         self._context: ssl.SSLContext | None = None
         self.running = 0
+        self._has_warned = False
 
     @property
     def is_full(self) -> bool:
@@ -72,6 +73,7 @@ class RecordSender:
     async def octets(self, outgoing: Outgoing, kind: int) -> AsyncIterator[bytes]:
         """The stream from its type on, in pieces; TLS is the caller's. Ends early when the store cannot go on."""
         name = b"SHA1" if older(outgoing.version, V2_7) else b"SHA-256"
+        self._warn(outgoing.stream)
         yield begin(kind, name)
         algorithm = "sha1" if name == b"SHA1" else "sha256"
         sign = partial(self._signer.sign, algorithm=algorithm) if kind == STREAM_SIGNED else None
@@ -84,6 +86,12 @@ class RecordSender:
             self._log.write("stream-broken", reason=str(wrong))
         finally:
             self.running -= 1
+
+    def _warn(self, stream: RecordStream) -> None:
+        """Of each dump without the ranges, and of the first stream of changes."""
+        if stream.leaves_ranges_out and (stream.is_dump or not self._has_warned):
+            self._has_warned = True
+            self._log.write("ranges-left-out", dump=stream.is_dump)
 
     async def over_tcp(self, outgoing: Outgoing, write: Write, inbox: asyncio.Queue[bytes]) -> None:
         """Send everything; ``inbox`` is what the peer says meanwhile (b"" = it hung up). Raises :class:`TlsFailed`."""

@@ -18,6 +18,8 @@ from idnode_registry.elsewhere import Wanted
 
 if TYPE_CHECKING:
     from idnode_registry.operations.replication import RecordStream
+    from idnode_registry.ranges.asks import RangePage
+    from idnode_registry.ranges.ranges import Member
     from idnode_registry.trust.verdicts import RecordVerdict
 
 
@@ -98,6 +100,10 @@ class Reply:
     stream: RecordStream | None = field(default=None, compare=False)
     """Records that follow the message on its connection (replication)."""
     wanted: Wanted | None = None
+    ranges: RangePage | None = field(default=None, compare=False)
+    """What was asked about ranges."""
+    unsigned: Member | None = field(default=None, compare=False)
+    """A member of a range that has to be signed before it is answered with; who can, signs it and asks again."""
 
     @property
     def is_success(self) -> bool:

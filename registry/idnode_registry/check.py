@@ -1,4 +1,4 @@
-"""What the registry knows about its records that a store does not: values, their order, homed prefixes."""
+"""What the registry knows about its records that a store does not: values, their order, homed prefixes, ranges."""
 
 from __future__ import annotations
 
@@ -6,12 +6,16 @@ from collections.abc import Iterator
 from typing import Final
 
 from idnode_protocol.errors import RemoteError
-from idnode_protocol.handle import to_text
+from idnode_protocol.handle import fold_name, to_text
 from idnode_protocol.value import values_from_octets
-from idnode_registry.errors import ReadingError
+from idnode_registry.errors import MalformedValues, RangeRefused, ReadingError
 from idnode_registry.format import handle_of, value_list
 from idnode_registry.prefixes import HOMED_PREFIX, homed_name, is_homable
+from idnode_registry.ranges.index import PrefixRanges
+from idnode_registry.ranges.names import RANGES_START, range_of_row
+from idnode_registry.ranges.templates import compiled
 from idnode_registry.store import Problem, Store
+from idnode_registry.tombstones import is_tombstone
 
 _SCAN_RECORDS: Final = 1_000
 
@@ -25,13 +29,19 @@ def check_registry(store: Store) -> Iterator[Problem]:
 
 def _check_prefix(store: Store, prefix: bytes) -> Iterator[Problem]:
     cursor = None
+    ranges = PrefixRanges(prefix[len(RANGES_START) :]) if prefix.startswith(RANGES_START) else None
     while True:
         try:
             records, cursor = store.scan(prefix, cursor, _SCAN_RECORDS)
         except ReadingError:
             return  # the store's own check has named the record; what lies behind it cannot be reached in order
         for record in records:
-            wrong = _homing_fault(record) if prefix == HOMED_PREFIX else _values_fault(record)
+            if prefix == HOMED_PREFIX:
+                wrong = _homing_fault(record)
+            elif ranges is not None:
+                wrong = _values_fault(record) or _range_fault(store, ranges, record)
+            else:
+                wrong = "" if is_tombstone(record) else _values_fault(record)
             if wrong:
                 yield Problem("record", to_text(handle_of(record)), wrong)
         if cursor is None:
@@ -40,6 +50,21 @@ def _check_prefix(store: Store, prefix: bytes) -> Iterator[Problem]:
 
 def _homing_fault(record: bytes) -> str:
     return "" if is_homable(homed_name(record)) else "what is homed is not a prefix handle"
+
+
+def _range_fault(store: Store, ranges: PrefixRanges, record: bytes) -> str:
+    """What is wrong with the row of a range, which is taken into ``ranges`` when nothing is."""
+    try:
+        spelled = range_of_row(handle_of(record))
+        compiled(spelled, bytes(value_list(record)))
+    except (RangeRefused, MalformedValues) as wrong:
+        return f"its range cannot be used: {wrong}"
+    name = spelled.folded(lambda octets: fold_name(octets, whole=store.case_mode == "fold-all"))
+    found = ranges.overlapping(name)
+    if found is not None:
+        return f"its range overlaps {to_text(found[0].name)}: both hold {to_text(found[1])}"
+    ranges.put(name, b"")
+    return ""
 
 
 def _values_fault(record: bytes) -> str:

@@ -166,6 +166,10 @@ class TemplateTooCostly(TemplateRefused):
     """Evaluating the template takes more steps, or makes more octets, than are allowed; simplify it."""
 
 
+class RangeRefused(AskingError):
+    """A range cannot be registered, or named, as put; the message says what to correct, or what it overlaps."""
+
+
 # --- mirroring ---------------------------------------------------------------------------------------------------
 
 

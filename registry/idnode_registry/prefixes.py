@@ -17,16 +17,23 @@ from idnode_registry import format as record_format
 from idnode_registry.store import Store
 
 HOMED_PREFIX: Final = b"*HOMED"
+INTERNAL_START: Final = b"*"
+"""What a node keeps for itself stands under such prefixes: the homed prefixes, and the ranges (:mod:`.ranges`)."""
 NO_VALUES: Final = b"\0\0\0\0"
 DERIVED_START: Final = ROOT_HANDLE + b"/"
 """``0.NA/0.NA/<prefix>`` stands for the prefix handles derived from ``<prefix>``, whether homed or listed."""
 _SCAN_RECORDS: Final = 1_000
 
 
+def is_internal(name: bytes) -> bool:
+    """Whether a prefix, or a name under it, is a node's own and no handle."""
+    return name.startswith(INTERNAL_START)
+
+
 def is_homable(name: bytes) -> bool:
     """Whether ``name`` is ``0.NA/<prefix>`` or ``0.NA/0.NA/<prefix>``, UTF-8, of at most 2,048 octets."""
     rest = name[len(DERIVED_START) :] if name.startswith(DERIVED_START) else name[len(NA_START) :]
-    is_named = name.startswith(NA_START) and bool(rest) and b"/" not in rest and not rest.startswith(b"*")
+    is_named = name.startswith(NA_START) and bool(rest) and b"/" not in rest and not is_internal(rest)
     return is_named and len(name) <= HANDLE_OCTETS_MAX and is_well_formed(name)
 
 

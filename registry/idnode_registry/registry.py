@@ -27,12 +27,17 @@ from idnode_registry.execution import DAMAGE, DAMAGED, Execution
 from idnode_registry.operations import decide
 from idnode_registry.place import Place
 from idnode_registry.plans import Change, Listener, Plan
-from idnode_registry.prefixes import HOMED_PREFIX, HomedPrefixes
+from idnode_registry.prefixes import HomedPrefixes, is_internal
+from idnode_registry.ranges.asks import RANGE_WRITES
+from idnode_registry.ranges.ranges import Ranges
+from idnode_registry.ranges.signing import MemberSigner
+from idnode_registry.ranges.turns import Turns
 from idnode_registry.referrals import referral
 from idnode_registry.replication.journal_feed import FrontierIndex
 from idnode_registry.replication.sequence import Sequencer
 from idnode_registry.store import Problem, Store
 from idnode_registry.templates.namespace import parse_namespace
+from idnode_registry.tombstones import is_tombstone
 from idnode_registry.trust.sealing import Sealer
 from idnode_registry.verify import Verdict, authenticate
 
@@ -83,7 +88,8 @@ class Registry:
     """Decides about requests and carries them out. All methods may be called from any thread.
 
     ``rng`` (n -> n random octets) mints names. ``on_change`` is told of each commit before its reply is given.
-    With a ``sealer`` every record that is created or changed is signed in the same write, which takes milliseconds.
+    With a ``sealer`` every record that is created or changed is signed in the same write, which takes milliseconds;
+    members of ranges are signed when they are read.
     """
 
     def __init__(
@@ -107,7 +113,10 @@ class Registry:
         self.sign: Callable[[bytes], bytes] | None = None
         """The node's signature, SHA-256; without it nothing is vouched for and our own mirrors are not served."""
         self.sealer = sealer
+        self.member_signer = None if sealer is None else MemberSigner(sealer)
         self.homed = HomedPrefixes(store)
+        self.ranges = Ranges(store)
+        self._turns = Turns()
         self.sequencer = Sequencer(store)
         self.frontiers = FrontierIndex(store)
         self._folds_whole = store.case_mode == "fold-all"
@@ -122,11 +131,19 @@ class Registry:
         return fold_name(name, whole=self._folds_whole)
 
     def record(self, name: bytes) -> bytes | None:
-        """The stored record's octets; a bare prefix names its prefix handle. Homed or not. Raises ReadingError."""
-        return self.store.get(*split(self.fold(with_slash(name))))
+        """The record's octets; a bare prefix names its prefix handle. Homed or not. Raises ReadingError.
+
+        Stored, or of a range's member made as it would be stored (with serial 0).
+        """
+        prefix, suffix = split(self.fold(with_slash(name)))
+        record = self.store.get(prefix, suffix)
+        if record is not None:
+            return None if is_tombstone(record) else record
+        member = self.ranges.member_record(prefix, suffix)
+        return None if member is None else record_format.pack(member.handle, 0, member.values)
 
     def values(self, name: bytes) -> tuple[HandleValue, ...] | None:
-        """Every value of the stored record by index, whatever its permissions; None = absent. For our own use."""
+        """Every value of the record by index, whatever its permissions; None = absent. For our own use."""
         record = self.record(name)
         if record is None:
             return None
@@ -157,7 +174,7 @@ class Registry:
 
     def prefixes(self) -> tuple[bytes, ...]:
         """The folded prefixes that ever held a record, ``99.900``, sorted."""
-        return tuple(prefix for prefix in self.store.prefixes() if prefix != HOMED_PREFIX)
+        return tuple(prefix for prefix in self.store.prefixes() if not is_internal(prefix))
 
     def count(self, prefix: bytes) -> int:
         """Records individually stored under a prefix (``99.900``, any case)."""
@@ -190,7 +207,8 @@ class Registry:
 
     def execute(self, ask: Ask, caller: Caller, now: float) -> Future[Reply]:
         """Decide and write. The future holds a reply for whatever a client may cause and for a failing disk."""
-        return Execution(self, ask, caller, now).start()
+        start = Execution(self, ask, caller, now).start
+        return self._turns.take(start) if ask.opcode in RANGE_WRITES else start()
 
     def committed(self, plan: Plan) -> None:
         """Take note of a plan that was, or may have been, applied."""
@@ -200,6 +218,8 @@ class Registry:
         """Take note of a change that was, or may have been, made; forgetting cached answers is never wrong."""
         if change.is_homing:
             self.homed.refresh(change.name)
+        if change.range_row:
+            self.ranges.refresh(change.range_row)
         if self.on_change is not None:
             self.on_change(change)
 

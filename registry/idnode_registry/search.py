@@ -11,6 +11,7 @@ from idnode_protocol.handle import NA_START
 from idnode_protocol.octets import Reader
 from idnode_protocol.value import HandleValue
 from idnode_registry.format import handle_of, iter_value_slices, value_list
+from idnode_registry.tombstones import is_tombstone
 
 if TYPE_CHECKING:
     from idnode_registry.registry import Registry
@@ -57,7 +58,7 @@ def _records(registry: Registry) -> Iterator[bytes | None]:
         cursor = None
         while True:
             page, cursor = registry.store.scan(prefix, cursor, SCAN_RECORDS)
-            yield from page
+            yield from (record for record in page if not is_tombstone(record))
             yield None
             if cursor is None:
                 break

@@ -15,6 +15,7 @@ from idnode_registry import format as record_format
 from idnode_registry import journal, merkle
 from idnode_registry.errors import CorruptStore, MalformedValues, ReadingError
 from idnode_registry.store import BucketHead, CaseMode, Problem
+from idnode_registry.tombstones import weight
 
 SLICE: Final = 500
 """Rows read per transaction."""
@@ -63,8 +64,8 @@ def _check_records(store: Inspectable, prefix: bytes, bucket: int, where: str) -
                     reported.add(key)
                     yield Problem("name", where, f"key {key[:64]!r} comes after {last[:64]!r}")
                 last = key
-                count += 1
-                problem = None if key in reported else _check_record(store, prefix, bucket, key, row)
+                counted, problem = (1, None) if key in reported else _check_record(store, prefix, bucket, key, row)
+                count += counted
                 if problem is not None:
                     reported.add(key)
                     yield Problem(problem[0], where, problem[1])
@@ -74,10 +75,19 @@ def _check_records(store: Inspectable, prefix: bytes, bucket: int, where: str) -
             return
 
 
-def _check_record(store: Inspectable, prefix: bytes, bucket: int, key: bytes, row: bytes) -> tuple[str, str] | None:
-    """What is wrong with one record: its octets, its name, its values, or that the journal tells otherwise."""
+def _check_record(
+    store: Inspectable, prefix: bytes, bucket: int, key: bytes, row: bytes
+) -> tuple[int, tuple[str, str] | None]:
+    """What the row counts for, and what is wrong with it: its octets, its name, its values, or its journal entry."""
     try:
         record = store.record_of(prefix, key, row)
+    except (ReadingError, MalformedValues) as wrong:
+        return 1, ("record", f"{key[:64]!r}: {wrong}")
+    return weight(record), _check_values(store, prefix, bucket, key, record)
+
+
+def _check_values(store: Inspectable, prefix: bytes, bucket: int, key: bytes, record: bytes) -> tuple[str, str] | None:
+    try:
         indexes = [value.index for value in record_format.iter_value_slices(record_format.value_list(record))]
     except (ReadingError, MalformedValues) as wrong:
         return "record", f"{key[:64]!r}: {wrong}"

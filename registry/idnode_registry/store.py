@@ -32,7 +32,7 @@ class BucketHead:
 
     serial: int = 0
     records: int = 0
-    """Individually stored records now in the bucket."""
+    """Individually stored records now in the bucket, tombstones (:mod:`idnode_registry.tombstones`) left out."""
     tree: merkle.Frontier = merkle.NO_LEAVES
     """Over the leaf hashes of the entries 1..serial."""
     oldest: int = 1

@@ -31,6 +31,8 @@ from idnode_registry.errors import CorruptStore, DumpNeeded, FeedRefused, SpoolF
 from idnode_registry.format import value_list
 from idnode_registry.journal import load_appender
 from idnode_registry.operations import WRITES
+from idnode_registry.ranges.asks import RANGE_WRITES, RangeRequest
+from idnode_registry.ranges.names import parse_range
 from idnode_registry.replication import dump_taking, sequence
 from idnode_registry.replication.applying import Applier, Wanted
 from idnode_registry.replication.digests import prefix_digest, store_digest
@@ -266,14 +268,15 @@ def test_a_mirror_refuses_what_only_its_primary_may(opener: Opener) -> None:
     mirror = mirror_of(source, opener("memory"))
     mirror.follow()
     value = (HandleValue(1, "URL", b"y"),)
-    requests: dict[OpCode, AnyRequest] = {
+    requests: dict[int, AnyRequest] = {
+        **dict.fromkeys(RANGE_WRITES, RangeRequest(b"99.900/a1", range=parse_range(b"99.900/a{1-9}"), values=value)),
         OpCode.DELETE_HANDLE: HandleRequest(b"99.900/a"),
         OpCode.REMOVE_VALUES: RemoveValuesRequest(b"99.900/a", (1,)),
         OpCode.HOME_PREFIX: HandleRequest(b"0.NA/99.909"),
         OpCode.UNHOME_PREFIX: HandleRequest(b"0.NA/99.900"),
     }
     for opcode in WRITES:
-        request = requests.get(OpCode(opcode), ValuesRequest(b"99.900/a", value))
+        request = requests.get(opcode, ValuesRequest(b"99.900/a", value))
         assert do(mirror.registry, opcode, request) == 301, opcode
     assert do(mirror.registry, OpCode.LIST_HANDLES, HandleRequest(b"0.NA/99.900")) == 1
     sound(mirror)

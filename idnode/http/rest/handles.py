@@ -9,6 +9,7 @@ from aiohttp import web
 
 from idnode.http.call import Call, CallRefused, json_response
 from idnode.http.rest.replies import body_of, reply_response, status_of
+from idnode.http.rest.walking import range_registered, walked
 from idnode_protocol.codes import OpCode, OpFlag, ResponseCode
 from idnode_protocol.errors import InvalidText, LocalError
 from idnode_protocol.handle import from_text, to_text
@@ -19,6 +20,7 @@ from idnode_protocol.requests import AnyRequest, HandleRequest, RemoveValuesRequ
 from idnode_protocol.value import HandleValue
 from idnode_registry.ask import Ask, refusal
 from idnode_registry.execution import DAMAGE, DAMAGED_LIST
+from idnode_registry.ranges.asks import RangeCode
 
 VARIOUS = "various"
 
@@ -74,7 +76,7 @@ async def put(call: Call, name: bytes) -> web.Response:
     """Create (the default), or add and replace values when indexes are named."""
     if call.request.content_type != "application/json":
         raise CallRefused(400, "PUT needs Content-Type: application/json")
-    values = await _values(call, name)
+    values = await values_of(call, name)
     texts = call.all("index")
     is_partial = bool(texts)
     if is_partial and texts != [VARIOUS] and set(indexes_of(call)) != {value.index for value in values}:
@@ -89,7 +91,7 @@ async def put(call: Call, name: bytes) -> web.Response:
     return await _answer(call, opcode, ValuesRequest(name, values), flags)
 
 
-async def _values(call: Call, name: bytes) -> tuple[HandleValue, ...]:
+async def values_of(call: Call, name: bytes) -> tuple[HandleValue, ...]:
     """The values in a body: an array, an object with ``values``, or one value."""
     octets = await call.body()
     try:
@@ -125,6 +127,8 @@ async def list_handles(call: Call) -> web.Response:
     prefix = call.first("prefix")
     if not prefix or call.method not in ("GET", "HEAD", "POST"):
         raise CallRefused(400, "name a handle in the path, or give the parameter prefix to list handles")
+    if call.flag("expand"):
+        return await walked(call, RangeCode.EXPAND, prefix)
     return await listing(call, Ask(OpCode.LIST_HANDLES, HandleRequest(from_text(prefix)), flags_of(call)), "handles")
 
 
@@ -144,4 +148,5 @@ async def listing(call: Call, ask: Ask, member: str) -> web.Response:
     body = {"responseCode": int(reply.code)}
     if member == "handles":
         body["prefix"] = to_text(ask.request.handle)
+        members["rangeRegistered"] = range_registered(call, ask.request.handle)
     return json_response(call, 200, {**body, **members, member: names})

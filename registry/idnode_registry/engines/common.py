@@ -12,6 +12,7 @@ from idnode_registry.compaction.compactor import Compactor, is_templated
 from idnode_registry.errors import CorruptRecord, NameMismatch, RunRefused
 from idnode_registry.keys import SUFFIX_PLAIN_OCTETS_MAX, order_key
 from idnode_registry.store import ABSENT, Batch, BucketHead, CaseMode, Outcome, Result, RunSummary
+from idnode_registry.tombstones import weight
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +80,7 @@ def decide(batch: Batch, head: BucketHead, before: bytes | None) -> Result | Cha
         return Result(Outcome.CONFLICT)
     after = None if batch.record is None else record_format.stamp(batch.record, head.serial + 1)
     entry = batch.entry(head, before, after)
-    return Change(after, entry, head.after(entry, (after is not None) - (before is not None)))
+    return Change(after, entry, head.after(entry, weight(after) - weight(before)))
 
 
 def read_run(

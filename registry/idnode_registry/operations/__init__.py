@@ -20,11 +20,13 @@ from idnode_registry.operations.create import create
 from idnode_registry.operations.delete import delete
 from idnode_registry.operations.listing import list_handles
 from idnode_registry.operations.prefixes import home, list_homed, unhome
+from idnode_registry.operations.ranges import delete_range, expand, list_ranges, register_range, show_range
 from idnode_registry.operations.replication import dump, next_txn_id, retrieve_log
 from idnode_registry.operations.resolve import resolve
 from idnode_registry.operations.site import get_site_info
 from idnode_registry.operations.values import add, modify, remove
 from idnode_registry.plans import Plan
+from idnode_registry.ranges.asks import RANGE_WRITES, RangeCode, RangeRequest, WalkRequest
 
 if TYPE_CHECKING:
     from idnode_registry.registry import Registry
@@ -63,10 +65,16 @@ OPERATIONS: Final[dict[int, Operation]] = {
     OpCode.RETRIEVE_TXN_LOG: Operation(RetrieveLogRequest, retrieve_log),
     OpCode.DUMP_HANDLES: Operation(DumpRequest, dump),
     OpCode.BACKUP_SERVER: Operation(HandleRequest, _not_offered),
+    RangeCode.REGISTER: Operation(RangeRequest, register_range),
+    RangeCode.DELETE: Operation(RangeRequest, delete_range),
+    RangeCode.SHOW: Operation(RangeRequest, show_range),
+    RangeCode.LIST: Operation(WalkRequest, list_ranges),
+    RangeCode.EXPAND: Operation(WalkRequest, expand),
 }
 """What a registry decides. Sessions, challenges and their verification belong to the node."""
-WRITES: Final = frozenset(
+WRITES: Final[frozenset[int]] = frozenset(
     {
+        *RANGE_WRITES,
         OpCode.CREATE_HANDLE,
         OpCode.DELETE_HANDLE,
         OpCode.ADD_VALUES,

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from idnode_protocol.codes import ResponseCode
 from idnode_protocol.errors import NotEncodable
 from idnode_protocol.handle import is_prefix_handle, is_well_formed, prefix_handle, split, to_text, with_slash
 from idnode_protocol.limits import (
     HANDLE_OCTETS_MAX,
-    HEADER_OCTETS,
-    MESSAGE_OCTETS_MAX,
     REFERENCES_PER_VALUE_MAX,
     TYPE_OCTETS_MAX,
     VALUES_PER_HANDLE_MAX,
@@ -21,36 +19,33 @@ from idnode_protocol.value import HandleValue, values_from_octets, values_to_oct
 from idnode_registry import format as record_format
 from idnode_registry.ask import Ask, Caller, Reply, refusal
 from idnode_registry.journal import Operation, appender
+from idnode_registry.limits import RECORD_BODY_OCTETS_MAX
 from idnode_registry.plans import Change, Plan, has_namespace
 from idnode_registry.referrals import referral
 from idnode_registry.store import ABSENT, Batch
+from idnode_registry.tombstones import is_tombstone, tombstone
 from idnode_registry.trust.errors import SigningRefused
 
 if TYPE_CHECKING:
     from idnode_registry.registry import Registry
 
-DIGEST_OCTETS_MAX: Final = 1 + 32
-CREDENTIAL_OCTETS_MAX: Final = 4 + 1_024
-"""A signature by a key of 4,096 bits takes 512 and a few names and numbers."""
-ENCRYPTION_OCTETS_MAX: Final = 16 + 16
-RECORD_BODY_OCTETS_MAX: Final = (
-    MESSAGE_OCTETS_MAX - HEADER_OCTETS - DIGEST_OCTETS_MAX - CREDENTIAL_OCTETS_MAX - ENCRYPTION_OCTETS_MAX
-)
-"""The longest resolution body that still fits into a message with digest, signature and encryption: 261,027."""
-
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """The name an operation is about, and what is stored under it now."""
+    """The name an operation is about, and what is there now: a record of its own, a member of a range, or nothing."""
 
     name: bytes
     """As the request spells it, a bare prefix turned into its prefix handle."""
     folded: bytes
     prefix: bytes
     suffix: bytes
-    record: bytes | None
+    handle: bytes
+    """As its creator spelled it; ``name`` when nothing is there."""
+    row: bytes | None
+    """What is stored under the name: its own record, or the tombstone of a member that was deleted."""
+    exists: bool
     values: tuple[HandleValue, ...]
-    """Of the record, by index; none when it is absent."""
+    """By index; none when it is absent."""
 
     @property
     def by_index(self) -> dict[int, HandleValue]:
@@ -58,13 +53,20 @@ class Target:
 
 
 def look_up(registry: Registry, name: bytes) -> Target:
-    """The record stored under a name, decoded."""
+    """What is there under a name, decoded."""
     name = with_slash(name)
     folded = registry.fold(name)
     prefix, suffix = split(folded)
-    record = registry.store.get(prefix, suffix)
-    values = () if record is None else values_from_octets(bytes(record_format.value_list(record)))
-    return Target(name, folded, prefix, suffix, record, values)
+    row = registry.store.get(prefix, suffix)
+    handle, octets = name, None
+    if row is None:
+        member = registry.ranges.member_record(prefix, suffix)
+        if member is not None:
+            handle, octets = member
+    elif not is_tombstone(row):
+        handle, octets = record_format.handle_of(row), bytes(record_format.value_list(row))
+    values = () if octets is None else values_from_octets(octets)
+    return Target(name, folded, prefix, suffix, handle, row, octets is not None, values)
 
 
 def not_here(registry: Registry, caller: Caller, name: bytes) -> Reply | None:
@@ -142,7 +144,7 @@ def write(
     now: float,
 ) -> Reply | Plan:
     """The plan that stores ``values``; just the reply when that is what is stored; 202 when no message carries them."""
-    handle = target.name if target.record is None else record_format.handle_of(target.record)
+    handle = target.handle
     listed = sorted(values, key=lambda value: value.index)
     if registry.sealer is not None:
         try:
@@ -152,7 +154,7 @@ def write(
             return refusal(ResponseCode.INVALID_VALUE, f"a value cannot be carried: {wrong}")
         except SigningRefused as wrong:
             return refusal(ResponseCode.ERROR, f"the record cannot be signed: {wrong}")
-    if target.record is not None and tuple(listed) == target.values:
+    if target.exists and tuple(listed) == target.values:
         return reply
     if len(listed) > VALUES_PER_HANDLE_MAX:
         text = f"the record would have {len(listed)} values, at most {VALUES_PER_HANDLE_MAX} are allowed"
@@ -180,15 +182,17 @@ def planned(
     caller: Caller,
     now: float,
 ) -> Plan:
-    """The plan that puts ``record`` (None = nothing) in the place of what was looked up."""
-    handle = target.name if target.record is None else record_format.handle_of(target.record)
+    """The plan that puts ``record`` in the place of what was looked up; None deletes, and where a range holds the name
+    it leaves a tombstone."""
+    if record is None and registry.ranges.member(target.prefix, target.suffix) is not None:
+        record = tombstone(target.handle)
     entry = appender(
         now=now,
         operation=operation,
-        handle=handle,
+        handle=target.handle,
         actor=b"" if caller.is_system else str(caller).encode("utf-8"),
         after_image=registry.settings.after_images,
     )
-    expected = ABSENT if target.record is None else record_format.serial_of(target.record)
+    expected = ABSENT if target.row is None else record_format.serial_of(target.row)
     change = Change(target.folded, is_prefix_handle(target.folded), has_namespace(target.values, values))
     return Plan(Batch(target.prefix, target.suffix, expected, record, entry), reply, change)

@@ -41,7 +41,7 @@ def create(registry: Registry, ask: Ask, caller: Caller, now: float) -> Reply | 
     if refused is not None:
         return refused
     target = look_up(registry, name)
-    is_replacing = target.record is not None
+    is_replacing = target.exists
     if is_replacing and (is_minted or not ask.has(OpFlag.OWE)):
         return refusal(ResponseCode.HANDLE_ALREADY_EXISTS)
     new = {value.index: value for value in request.values}

@@ -22,7 +22,7 @@ def delete(registry: Registry, ask: Ask, caller: Caller, now: float) -> Reply | 
     if refused is not None:
         return refused
     target = look_up(registry, ask.request.handle)
-    if target.record is None:
+    if not target.exists:
         return not_stored(registry, ask, target.folded)
     refused = lacking(registry, caller, Authority(target.folded, target.values), AdminPermission.DELETE_HANDLE)
     if refused is not None:

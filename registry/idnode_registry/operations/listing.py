@@ -14,6 +14,7 @@ from idnode_registry.format import handle_of
 from idnode_registry.prefixes import DERIVED_START
 from idnode_registry.referrals import referral
 from idnode_registry.store import Cursor, Store
+from idnode_registry.tombstones import is_tombstone
 
 if TYPE_CHECKING:
     from idnode_registry.registry import Registry
@@ -47,11 +48,11 @@ def _elsewhere(registry: Registry, ask: Ask, name: bytes) -> Reply:
 
 
 def names_under(store: Store, prefix: bytes) -> Iterator[bytes]:
-    """Every name under a folded prefix. No read transaction outlives one page."""
+    """Every stored name under a folded prefix. No read transaction outlives one page."""
     cursor = None
     while True:
         records, cursor = store.scan(prefix, cursor, LIST_HANDLES_PER_MESSAGE)
-        yield from map(handle_of, records)
+        yield from (handle_of(record) for record in records if not is_tombstone(record))
         if cursor is None:
             return
 

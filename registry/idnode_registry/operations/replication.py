@@ -14,7 +14,7 @@ from idnode_protocol.requests import DumpRequest, RetrieveLogRequest
 from idnode_protocol.responses import EmptyResponse, NextTxnIdResponse, RetrieveLogResponse
 from idnode_registry.access import unlisted
 from idnode_registry.ask import Ask, Caller, Reply, refusal
-from idnode_registry.replication.dump import dump_records
+from idnode_registry.replication.dump import dump_records, nonce_of
 from idnode_registry.replication.journal_feed import journal_records
 from idnode_registry.replication.receiver import Receiver
 from idnode_registry.replication.transactions import transaction_records
@@ -33,6 +33,8 @@ class RecordStream:
 
     is_dump: bool
     records: Callable[[], Iterator[Head | Record]]
+    leaves_ranges_out: bool = False
+    """There are ranges here, and the receiver cannot take them: it gets the members that have records of their own."""
 
 
 def _may_not_replicate(registry: Registry, caller: Caller) -> Reply | None:
@@ -61,12 +63,15 @@ def retrieve_log(registry: Registry, ask: Ask, caller: Caller, now: float) -> Re
     except Malformed as wrong:
         return refusal(ResponseCode.PROTOCOL_ERROR, str(wrong))
 
+    wish = None if state is None or registry.sign is None else state.wish
+
     def records() -> Iterator[Head | Record]:
-        if state is not None and state.wish is not None and registry.sign is not None:
-            return journal_records(registry, state, state.wish, receiver, now)
+        if state is not None and wish is not None:
+            return journal_records(registry, state, wish, receiver, now)
         return transaction_records(registry, request, state, receiver, now)
 
-    return Reply(ResponseCode.SUCCESS, RetrieveLogResponse(0), stream=RecordStream(False, records))
+    stream = RecordStream(False, records, wish is None and bool(registry.ranges.prefixes))
+    return Reply(ResponseCode.SUCCESS, RetrieveLogResponse(0), stream=stream)
 
 
 def dump(registry: Registry, ask: Ask, caller: Caller, now: float) -> Reply:
@@ -83,5 +88,6 @@ def dump(registry: Registry, ask: Ask, caller: Caller, now: float) -> Reply:
     if not 0 <= request.starting_point_type <= 3:
         text = f"starting point of type {request.starting_point_type}; known are 0 to 3"
         return refusal(ResponseCode.PROTOCOL_ERROR, text)
-    stream = RecordStream(True, lambda: dump_records(registry, request, receiver, now))
+    is_partial = nonce_of(request) is None and bool(registry.ranges.prefixes)
+    stream = RecordStream(True, lambda: dump_records(registry, request, receiver, now), is_partial)
     return Reply(ResponseCode.SUCCESS, EmptyResponse(), stream=stream)

@@ -1,6 +1,7 @@
 """Resolution, opcode 1: stored octets become the answer; values are selected in place, never decoded.
 
-A name that is not stored may be made by a template out of its base (:mod:`idnode_registry.templates`).
+A name that is not stored may be a member of a range (:mod:`idnode_registry.ranges`), or made by a template out of its
+base (:mod:`idnode_registry.templates`).
 """
 
 from __future__ import annotations
@@ -23,10 +24,12 @@ from idnode_registry.format import iter_value_slices, select, value_list
 from idnode_registry.operations.common import not_here
 from idnode_registry.referrals import referral
 from idnode_registry.templates.answering import Derived, derive
+from idnode_registry.tombstones import is_tombstone
 
 if TYPE_CHECKING:
     from idnode_registry.registry import Registry
 
+UNSIGNED: Final = "more records than are allowed wait for this node's signature; try again in a moment"
 NOTHING_SELECTED: Final = b"\0\0\0\0"
 READ_BITS: Final = int(ValuePermission.PUBLIC_READ | ValuePermission.ADMIN_READ)
 
@@ -39,11 +42,37 @@ def resolve(registry: Registry, ask: Ask, caller: Caller, now: float) -> Reply:
     refused = not_here(registry, caller, folded)
     if refused is not None:
         return refused
-    record = registry.store.get(*split(folded))
+    prefix, suffix = split(folded)
+    record = registry.store.get(prefix, suffix)
+    stored: bytes | memoryview
     if record is None:
-        return referral(registry, ask, folded) or _from_template(registry, ask, request, caller)
-    stored = value_list(record)
-    return _answered(registry, ask, caller, stored, lambda: Authority(folded, values_from_octets(bytes(stored))))
+        member = _member(registry, prefix, suffix, now)
+        if member is None:
+            return referral(registry, ask, folded) or _from_template(registry, ask, request, caller)
+        if isinstance(member, Reply):
+            return member
+        stored = member
+    elif is_tombstone(record):
+        return refusal(ResponseCode.HANDLE_NOT_FOUND)
+    else:
+        stored = value_list(record)
+    reply = _answered(registry, ask, caller, stored, lambda: Authority(folded, values_from_octets(bytes(stored))))
+    # The signature of a member has to be renewed in time, which an answer that is kept would miss.
+    return reply if record is not None or registry.member_signer is None else replace(reply, is_lasting=False)
+
+
+def _member(registry: Registry, prefix: bytes, suffix: bytes, now: float) -> bytes | Reply | None:
+    """The value list of a range's member, signed by a node that signs; a reply "busy" while it is not."""
+    signer = registry.member_signer
+    if signer is None:
+        return registry.ranges.member(prefix, suffix)
+    member = registry.ranges.member_record(prefix, suffix)
+    if member is None:
+        return None
+    known = signer.known(member, now)
+    if known is not None:
+        return known
+    return replace(refusal(ResponseCode.SERVER_BUSY, UNSIGNED), is_lasting=False, unsigned=member)
 
 
 def _from_template(registry: Registry, ask: Ask, request: ResolutionRequest, caller: Caller) -> Reply:

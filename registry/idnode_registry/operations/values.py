@@ -37,7 +37,7 @@ def add(registry: Registry, ask: Ask, caller: Caller, now: float) -> Reply | Pla
     if not request.values:
         return refusal(ResponseCode.INVALID_VALUE, "there is no value to add")
     target = look_up(registry, request.handle)
-    if target.record is None:
+    if not target.exists:
         return not_stored(registry, ask, target.folded)
     old = target.by_index
     present = [value.index for value in request.values if value.index in old]
@@ -61,7 +61,7 @@ def modify(registry: Registry, ask: Ask, caller: Caller, now: float) -> Reply | 
     if refused is not None:
         return refused
     target = look_up(registry, request.handle)
-    if target.record is None:
+    if not target.exists:
         return not_stored(registry, ask, target.folded)
     old = target.by_index
     touched = [old[value.index] for value in request.values if value.index in old]
@@ -95,7 +95,7 @@ def remove(registry: Registry, ask: Ask, caller: Caller, now: float) -> Reply | 
     if refused is not None:
         return refused
     target = look_up(registry, request.handle)
-    if target.record is None:
+    if not target.exists:
         return not_stored(registry, ask, target.folded)
     old = target.by_index
     needed = _union(bits_of_change(old[index], None) for index in request.indexes if index in old)

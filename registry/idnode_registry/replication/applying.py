@@ -15,14 +15,17 @@ from idnode_protocol.errors import RemoteError
 from idnode_protocol.handle import is_prefix_handle, split
 from idnode_protocol.value import values_from_octets
 from idnode_registry import format as record_format
-from idnode_registry.errors import FeedRefused, MalformedValues, MirroringError
+from idnode_registry.errors import FeedRefused, MalformedValues, MirroringError, RangeRefused
 from idnode_registry.journal import Operation, appender
-from idnode_registry.plans import Change, has_namespace
+from idnode_registry.plans import Change, has_namespace, range_changed
 from idnode_registry.prefixes import HOMED_PREFIX, NO_VALUES, is_homable
+from idnode_registry.ranges.names import RANGES_START, range_of_row
+from idnode_registry.ranges.templates import compiled
 from idnode_registry.replication.manifest import queue_name
 from idnode_registry.replication.ordered import folded_handle
 from idnode_registry.replication.verifying import ProvenQueue
 from idnode_registry.store import Batch, Outcome, Store
+from idnode_registry.tombstones import TOMBSTONE_VALUES
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -138,6 +141,8 @@ class Applier:
     def _change(prefix: bytes, name: bytes, suffix: bytes, stored: bytes | None, values: bytes | None) -> Change:
         if prefix == HOMED_PREFIX:
             return Change(suffix, is_prefix_handle=True, is_homing=True)
+        if prefix.startswith(RANGES_START):
+            return range_changed(name)
         if not is_prefix_handle(name):
             return Change(name)
         before = NO_VALUES if stored is None else bytes(record_format.value_list(stored))
@@ -147,8 +152,10 @@ class Applier:
 
 def _check_values(one: Wanted) -> None:
     """A mirror holds nothing its own check would complain of."""
-    if one.values is None:
+    if one.values is None or one.values == TOMBSTONE_VALUES:
         return
+    if one.handle.startswith(RANGES_START):
+        _check_range(one.handle, one.values)
     try:
         indexes = [value.index for value in values_from_octets(one.values)]
         list(record_format.iter_value_slices(one.values))
@@ -158,3 +165,10 @@ def _check_values(one: Wanted) -> None:
         raise FeedRefused(
             "malformed", f"the values of {one.handle[:64]!r} are not sorted by index, or one stands twice"
         )
+
+
+def _check_range(row: bytes, values: bytes) -> None:
+    try:
+        compiled(range_of_row(row), values)
+    except (RangeRefused, MalformedValues) as wrong:
+        raise FeedRefused("malformed", f"the range {row[:64]!r} cannot be used: {wrong}") from wrong

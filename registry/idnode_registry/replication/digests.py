@@ -9,7 +9,7 @@ from __future__ import annotations
 from hashlib import sha256
 
 from idnode_registry.format import digest, handle_of
-from idnode_registry.prefixes import HOMED_PREFIX
+from idnode_registry.prefixes import is_internal
 from idnode_registry.replication.ordered import ordered_records
 from idnode_registry.replication.receiver import Receiver
 from idnode_registry.store import Store
@@ -24,7 +24,7 @@ def prefix_digest(store: Store, prefix: bytes, receiver: Receiver = ALL) -> tupl
     """
     number, total = 0, sha256()
     for record in ordered_records(store, prefix):
-        if prefix == HOMED_PREFIX or receiver.takes(handle_of(record)):
+        if is_internal(prefix) or receiver.takes(handle_of(record)):
             number += 1
             total.update(digest(record))
     return number, total.digest()

@@ -27,11 +27,13 @@ from idnode_protocol.requests import DumpRequest
 from idnode_registry.format import handle_of
 from idnode_registry.journal import microseconds
 from idnode_registry.keys import order_key
-from idnode_registry.prefixes import HOMED_PREFIX, homed_name
+from idnode_registry.prefixes import HOMED_PREFIX, homed_name, is_internal
+from idnode_registry.ranges.names import RANGES_START
 from idnode_registry.replication.manifest import NONCE_OCTETS, QUEUES_PER_MANIFEST_MAX, FeedManifest, QueueHead
 from idnode_registry.replication.ordered import folded_handle, ordered_records
 from idnode_registry.replication.receiver import Receiver
 from idnode_registry.replication.transactions import value_octets
+from idnode_registry.tombstones import is_tombstone
 
 if TYPE_CHECKING:
     from idnode_registry.registry import Registry
@@ -49,6 +51,7 @@ def nonce_of(request: DumpRequest) -> bytes | None:
 def dump_records(registry: Registry, request: DumpRequest, receiver: Receiver, now: float) -> Iterator[Head | Record]:
     """The whole stream, or what follows the starting point: then no position is sent, the first one holds."""
     yield Head(DUMP_FORMAT)
+    is_ours = nonce_of(request) is not None
     part, start = request.starting_point_type, request.starting_point
     if not start:
         part, start = DumpPart.HANDLES, b""
@@ -60,7 +63,7 @@ def dump_records(registry: Registry, request: DumpRequest, receiver: Receiver, n
     elif part in (DumpPart.HANDLE_DATES, DumpPart.PREFIX_DATES):
         start = b""  # those lists are not sent: one primary needs no settling of conflicts
     if part != DumpPart.HOMED_PREFIXES:
-        yield from _handles(registry, folded_handle(registry.store, start), receiver)
+        yield from _handles(registry, folded_handle(registry.store, start), receiver, is_ours=is_ours)
         start = b""
     yield from _homed(registry, start)
     yield Complete()
@@ -82,15 +85,17 @@ def _manifests(registry: Registry, nonce: bytes, now: float) -> Iterator[Record]
     yield Manifest(FeedManifest(nonce, after, None, microseconds(now), tuple(queues)).signed(sign).to_octets())
 
 
-def _handles(registry: Registry, start: bytes, receiver: Receiver) -> Iterator[Record]:
+def _handles(registry: Registry, start: bytes, receiver: Receiver, *, is_ours: bool) -> Iterator[Record]:
+    """The rows; ranges and tombstones for mirrors of ours only, the reference has no such thing."""
     store = registry.store
     first, suffix = split(start) if start else (b"", b"")
     for prefix in sorted(store.prefixes()):
-        if prefix < first or prefix == HOMED_PREFIX:
+        is_range = prefix.startswith(RANGES_START)
+        if prefix < first or (is_internal(prefix) and not (is_range and is_ours)):
             continue
         after = order_key(suffix) if start and prefix == first else None
         for record in ordered_records(store, prefix, after):
-            if receiver.takes(handle_of(record)):
+            if (is_range or receiver.takes(handle_of(record))) and (is_ours or not is_tombstone(record)):
                 yield DumpedRecord(handle_of(record), value_octets(record))
 
 

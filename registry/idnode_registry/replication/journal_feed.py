@@ -24,7 +24,7 @@ from idnode_protocol.replication_state import JournalWish, ReplicationState
 from idnode_registry import format as record_format
 from idnode_registry.journal import Entry, microseconds, parse
 from idnode_registry.merkle import Frontier, leaf_hash
-from idnode_registry.prefixes import HOMED_PREFIX
+from idnode_registry.prefixes import is_internal
 from idnode_registry.replication.manifest import (
     QUEUES_PER_MANIFEST_MAX,
     FeedManifest,
@@ -144,7 +144,7 @@ def journal_records(
 
 
 def _record(registry: Registry, octets: bytes, entry: Entry, receiver: Receiver) -> Record:
-    if not _is_homing(entry) and entry.run is None and not receiver.takes(entry.handle):
+    if not is_internal(entry.handle) and entry.run is None and not receiver.takes(entry.handle):
         return Withheld(leaf_hash(octets))
     if entry.digest_after is None or entry.run is not None or entry.record is not None:
         return EntryRecord(octets)
@@ -152,7 +152,3 @@ def _record(registry: Registry, octets: bytes, entry: Entry, receiver: Receiver)
     if record is None or record_format.digest(record) != entry.digest_after:
         return EntryRecord(octets)  # a later entry tells what became of it
     return EntryRecord(octets, record_format.state_octets(record))
-
-
-def _is_homing(entry: Entry) -> bool:
-    return entry.handle.startswith(HOMED_PREFIX + b"/")

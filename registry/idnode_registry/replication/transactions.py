@@ -1,7 +1,8 @@
 """The reference's transaction stream, formats 1 and 2, out of the journal (docs/protocol.md §10.2).
 
 A transaction carries the record as it is now. A change of a record that is gone, and the deletion of one that is there
-again, are left out: another transaction tells of them.
+again, are left out: another transaction tells of them. So are ranges and their members, which the reference has not: a
+member is told of when it gets a record of its own.
 """
 
 from __future__ import annotations
@@ -26,10 +27,11 @@ from idnode_protocol.replication_state import QueueState, ReplicationState
 from idnode_protocol.requests import RetrieveLogRequest
 from idnode_registry.format import handle_of, iter_value_slices, value_list
 from idnode_registry.journal import Entry, Operation, parse
-from idnode_registry.prefixes import HOMED_PREFIX
+from idnode_registry.prefixes import HOMED_PREFIX, is_internal
 from idnode_registry.replication.ordered import folded_handle
 from idnode_registry.replication.receiver import Receiver
 from idnode_registry.replication.sequence import Piece
+from idnode_registry.tombstones import is_tombstone
 
 if TYPE_CHECKING:
     from idnode_registry.registry import Registry
@@ -88,14 +90,17 @@ def transaction(registry: Registry, number: int, entry: Entry, receiver: Receive
     if prefix == HOMED_PREFIX:
         action = HOMING.get(entry.operation)
         return None if action is None else Transaction(number, suffix, action, date_ms)
-    if not receiver.takes(entry.handle):
+    if is_internal(prefix) or not receiver.takes(entry.handle):
         return None
     action = ACTIONS.get(entry.operation, Action.UPDATE)
-    record = registry.store.get(prefix, suffix)
+    row = registry.store.get(prefix, suffix)
+    record = None if row is None or is_tombstone(row) else row
     if (record is None) != (action is Action.DELETE):
         return None
+    is_unknown = entry.digest_before is None  # the receiver does not have it: a member of a range until then
     if record is None:
-        return Transaction(number, entry.handle, action, date_ms)
+        return None if is_unknown else Transaction(number, entry.handle, action, date_ms)
+    action = Action.CREATE if is_unknown else action
     return Transaction(number, handle_of(record), action, date_ms, value_octets(record))
 
 

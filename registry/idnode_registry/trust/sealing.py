@@ -70,7 +70,7 @@ class Sealer:
         self.expires: Final = claims.expires
         self._name: Final = claims.subject
         self._replaced: Final = frozenset(map(_folded, (self.issuer.name, *replaces)))
-        self._life_s = life_s
+        self.life_s: Final = life_s
 
     def may_sign(self, handle: bytes) -> bool:
         """Whether the certificate's scope covers a handle."""
@@ -141,7 +141,7 @@ class Sealer:
                     "the record, or write these values anew"
                 )
             is_fresh &= not changed and all(index in book.by_index for index, _ in digests.entries)
-            is_fresh &= claims.expires is None or claims.expires - now > RENEWED_AFTER * self._life_s
+            is_fresh &= claims.expires is None or claims.expires - now > RENEWED_AFTER * self.life_s
             covered.update(index for index, _ in digests.entries)
         return is_fresh and all(value.index in covered for value in before if needs_signature(handle, value))
 
@@ -164,7 +164,7 @@ class Sealer:
             HandleValue(
                 index,
                 SIGNATURE_TYPE,
-                sign_values(handle, part, self.issuer, now, self._life_s),
+                sign_values(handle, part, self.issuer, now, self.life_s),
                 timestamp=int(now),
             )
             for index, part in zip(free, parts, strict=True)

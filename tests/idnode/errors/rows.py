@@ -313,6 +313,19 @@ ROWS: tuple[Row, ...] = (
         command("create", "99.900/zero", "--value", '{"index":0,"type":"URL","data":"x"}', **_ADMIN_CALL),
     ),
     Row(
+        "a range whose serials have not all the same number of digits",
+        rest=rest("PUT", "/api/ranges/99.900/R%7B1-99%7D", [URL_JSON], **_ADMIN_CALL),
+        command=line("range", "create", "99.900/R{1-99}", "URL=x", "--no-admin"),
+    ),
+    Row(
+        "a range with a placeholder that is not known",
+        rest=rest("PUT", "/api/ranges/99.900/R%7B1-9%7D", [URL_JSON | {"data": "${number}"}], **_ADMIN_CALL),
+    ),
+    Row(
+        "a range that is not registered is deleted",
+        rest=rest("DELETE", "/api/ranges/99.900/R%7B1-9%7D", **_ADMIN_CALL),
+    ),
+    Row(
         "a value nobody may write is changed",
         lambda desk: desk.as_admin(lambda client: client.modify("99.900/part", [HandleValue(5, "FIXED", b"x")])),
         command=command("update", "99.900/part", "--value", '{"index":5,"type":"FIXED","data":"x"}', **_ADMIN_CALL),

@@ -35,7 +35,7 @@ from idnode_protocol.message import build, decode_message
 from idnode_protocol.requests import ResolutionRequest, encode_request
 from idnode_protocol.value import HandleValue, Reference
 from idnode_protocol.versions import CURRENT
-from idnode_registry.operations.common import RECORD_BODY_OCTETS_MAX
+from idnode_registry.limits import RECORD_BODY_OCTETS_MAX
 from idnode_registry.trust.chain import ROOT_OWNER
 from idnode_registry.trust.claims import Claims, DigestList, entity_text
 from idnode_registry.trust.issue import Issuer, sign_claims, sign_record, sign_values
