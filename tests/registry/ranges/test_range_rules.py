@@ -6,7 +6,10 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 
+import msgpack
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from idnode_protocol.codes import AdminPermission, OpCode, OpFlag
 from idnode_protocol.requests import HandleRequest, ResolutionRequest
@@ -276,3 +279,20 @@ def test_another_process_catches_up(buckets: int) -> None:
         store.cut_feed(RANGES_START + PREFIX, bucket, 10_000).result()
     reader.catch_up()
     assert reader.registered(PREFIX) == 261
+
+
+@given(
+    st.one_of(
+        st.binary(max_size=80), st.tuples(st.booleans(), st.none() | st.binary(), st.binary(), st.integers(0, 2**63))
+    )
+)
+def test_a_cursor_of_a_stranger_does_nothing_worse_than_be_refused(cursor: bytes | tuple[object, ...]) -> None:
+    octets = cursor if isinstance(cursor, bytes) else msgpack.packb(list(cursor), use_bin_type=True)
+    desk = RangeDesk(MemoryStore("fold-all"))
+    assert desk.register(PREFIX + b"/SN{1-9}")[0] == 1
+    for code in (RangeCode.LIST, RangeCode.EXPAND):
+        reply = desk.do(walk(code, PREFIX, octets, 3))
+        assert reply.code in (1, 4)
+        if reply.code == 1:
+            assert reply.ranges is not None
+            assert len(reply.ranges.names) <= 3
