@@ -281,11 +281,12 @@ def test_another_process_catches_up(buckets: int) -> None:
     assert reader.registered(PREFIX) == 261
 
 
-@given(
-    st.one_of(
-        st.binary(max_size=80), st.tuples(st.booleans(), st.none() | st.binary(), st.binary(), st.integers(0, 2**63))
-    )
-)
+PLACES = st.sampled_from((None, b"\0\0\0\0", b"\0\0\0\0\1SN", b"\0\0\0\7", b"\xff\xff\xff\xff\1x", b"", 7))
+ROWS = st.sampled_from((b"", b"SN{1-9}", b"SN{1-8}", b"x" * 3_000, None))
+CURSORS = st.binary(max_size=80) | st.tuples(st.booleans(), PLACES, ROWS, st.integers(-1, 2**63))
+
+
+@given(CURSORS)
 def test_a_cursor_of_a_stranger_does_nothing_worse_than_be_refused(cursor: bytes | tuple[object, ...]) -> None:
     octets = cursor if isinstance(cursor, bytes) else msgpack.packb(list(cursor), use_bin_type=True)
     desk = RangeDesk(MemoryStore("fold-all"))
