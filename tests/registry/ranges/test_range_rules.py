@@ -20,7 +20,7 @@ from idnode_registry.engines.memory import MemoryStore
 from idnode_registry.errors import CorruptStore
 from idnode_registry.format import pack
 from idnode_registry.journal import Operation, appender, parse
-from idnode_registry.plans import Change
+from idnode_registry.plans import Change, range_changed
 from idnode_registry.ranges.asks import RangeCode, about, walk
 from idnode_registry.ranges.names import RANGES_START, parse_range
 from idnode_registry.ranges.ranges import Ranges
@@ -216,11 +216,19 @@ def test_the_inspection_finds_rows_that_cannot_be(desk: RangeDesk, name: bytes, 
 
 
 def test_a_damaged_row_is_never_taken_for_not_found(desk: RangeDesk) -> None:
-    submit(desk, b"*RANGE:99.900.1/T", b"\0\0\0\0")
+    row = b"*RANGE:99.900.1/T"
+    submit(desk, row, b"\0\0\0\0")
     again = RangeDesk(desk.registry.store)
-    reply = again.do(Ask(OpCode.RESOLUTION, ResolutionRequest(PREFIX + b"/SN0001")))
-    assert reply.code == 2
+    for _ in range(2):
+        reply = again.do(Ask(OpCode.RESOLUTION, ResolutionRequest(PREFIX + b"/SN0001")))
+        assert reply.code == 2
     again.registry.ranges.warm()
+    entry = appender(now=1.0, operation=Operation.DELETE, handle=row, actor=b"", after_image=False)
+    batch = Batch(b"*RANGE:99.900.1", b"T", None, None, entry)
+    assert again.registry.store.submit(batch).result().outcome is Outcome.APPLIED
+    again.registry.noted(range_changed(row))
+    assert again.register(TEXT)[0] == 1
+    assert again.read(PREFIX + b"/SN0001") is not None
 
 
 class Interrupted(MemoryStore):
