@@ -50,13 +50,13 @@ class Door:
     ) -> None:
         self.identity: tuple[bytes, int] | None = None
         self._secret, self._signer = None, None
-        self._adapters = real_adapters()
-        disk = self._adapters.disk
+        self.adapters = real_adapters()
+        disk = self.adapters.disk
         if admin is not None:
             who = parse_reference(admin)
             self.identity = who.handle, who.index
             for path in filter(None, (secret_file, key_file)):
-                check_mode(self._adapters, path)
+                check_mode(self.adapters, path)
             self._secret = disk.read(secret_file).rstrip(b"\r\n") if secret_file is not None else None
             self._signer = read_private_key(disk.read(key_file)) if key_file and self._secret is None else None
             if self._secret is None and self._signer is None:
@@ -72,8 +72,8 @@ class Door:
             raise ValueError(f"{self.url}: ranges are kept by HTTP; give the http:// address of the node")
 
     def client(self) -> RestClient:
-        """The way there; closes the adapters at its end."""
-        return RestClient(self.url, self.identity, secret=self._secret, signer=self._signer, adapters=self._adapters)
+        """The way there."""
+        return RestClient(self.url, self.identity, secret=self._secret, signer=self._signer, adapters=self.adapters)
 
     def admin_value(self) -> HandleValue:
         """The HS_ADMIN value that gives every right over each member to who registers."""
@@ -88,8 +88,11 @@ def run(door: Callable[[], Door], work: Callable[[RestClient, Door], Awaitable[_
 
     async def main() -> _T:
         opened = door()
-        async with opened.client() as client:
-            return await work(client, opened)
+        try:
+            async with opened.client() as client:
+                return await work(client, opened)
+        finally:
+            opened.adapters.close()
 
     with errors_as_lines():
         return asyncio.run(main())

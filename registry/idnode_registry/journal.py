@@ -6,8 +6,9 @@ An entry is a canonical msgpack array (shortest integers, binary strings, no flo
 
 ``time`` is microseconds since 1970 UTC. ``handle`` is spelled as in the record. Digests are SHA-256 over handle and
 value list, nil where there is no record. For a deletion ``record serial`` is that of the record deleted, else it equals
-``serial``. The ninth element stands when after-images are on; a deletion has none. A bulk load writes one entry: handle
-= prefix, digest after = RFC 6962 root over the run's digests, ninth element = [count, first handle, last handle].
+``serial``; so it does when a member of a range is deleted, which leaves a tombstone with a digest of its own. The ninth
+element stands when after-images are on; a deletion that leaves nothing has none. A bulk load writes one entry: handle =
+prefix, digest after = RFC 6962 root over the run's digests, ninth element = [count, first handle, last handle].
 
 The leaf of entry n in the bucket's RFC 6962 log is these octets, so whoever holds the entry can prove it.
 """

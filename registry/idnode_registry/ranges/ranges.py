@@ -14,7 +14,7 @@ from threading import Lock
 from typing import Final, NamedTuple
 
 from idnode_protocol.handle import fold_name, split
-from idnode_registry.errors import CorruptStore, FeedRetained, MalformedValues, RangeRefused, ReadingError
+from idnode_registry.errors import CorruptStore, FeedRetained, MalformedValues, RangeRefused, ReadingError, StoreClosed
 from idnode_registry.format import handle_of, value_list
 from idnode_registry.journal import parse
 from idnode_registry.ranges.index import PrefixRanges
@@ -54,6 +54,7 @@ class Ranges:
         self._kept: dict[bytes, PrefixRanges] = {}
         self._assemblies: dict[bytes, Assembly] = {}
         self._assemblies_octets = 0
+        self._damaged: dict[bytes, str] = {}  # prefix -> why its rows cannot be read
         self._late: tuple[bytes, list[bytes]] | None = None  # prefix being read, rows changed meanwhile
         self._epoch = 0
         self.forget()
@@ -157,6 +158,7 @@ class Ranges:
         prefix, suffix = split(row[len(RANGES_START) :])
         with self._lock:
             self._prefixes.add(prefix)
+            self._damaged.pop(prefix, None)
             if self._late is not None and self._late[0] == prefix:
                 self._late[1].append(suffix)
             held = self._kept.get(prefix)
@@ -184,6 +186,7 @@ class Ranges:
             self._epoch += 1
             self._prefixes = prefixes
             self._kept.clear()
+            self._damaged.clear()
             self._assemblies.clear()
             self._assemblies_octets = 0
 
@@ -195,6 +198,7 @@ class Ranges:
         with self._lock:
             kept = list(self._kept.items())
             self._prefixes |= self._stored_prefixes()
+            self._damaged.clear()
         for prefix, held in kept:
             try:
                 suffixes = list(self._changed(prefix, held.serials))
@@ -229,29 +233,44 @@ class Ranges:
         held.put(spelled.folded(self.fold), _source(spelled, value_list(record)))
 
     def _read(self, prefix: bytes) -> PrefixRanges:
-        """All ranges of a prefix out of the store, into memory."""
+        """All ranges of a prefix out of the store, into memory. What is damaged is not read again until it changes."""
         with self._reading:
-            held = self._kept.get(prefix)
-            while held is None:
+            if prefix in self._damaged:
+                raise CorruptStore(self._damaged[prefix])
+            try:
+                held = self._kept.get(prefix)
+                while held is None:
+                    held = self._read_once(prefix)
+                return held
+            except StoreClosed:
+                raise
+            except ReadingError as wrong:
                 with self._lock:
-                    epoch, late = self._epoch, list[bytes]()
-                    self._late = prefix, late
-                made = PrefixRanges(prefix)
-                name = RANGES_START + prefix
-                made.serials = {b: self._store.head(name, b).serial for b in self._store.buckets(name)}
-                try:
-                    for record in self._rows(prefix):
-                        self._put(made, record)
-                    with self._lock:
-                        for suffix in late:
-                            self._apply(made, suffix)
-                        if epoch == self._epoch:
-                            self._make_room(made.number)
-                            held = self._kept[prefix] = made
-                finally:
-                    with self._lock:
-                        self._late = None
-            return held
+                    if self._late is not None and not self._late[1]:  # else it may be mended already
+                        self._damaged[prefix] = str(wrong)
+                raise
+            finally:
+                with self._lock:
+                    self._late = None
+
+    def _read_once(self, prefix: bytes) -> PrefixRanges | None:
+        """None = everything was forgotten meanwhile."""
+        with self._lock:
+            epoch, late = self._epoch, list[bytes]()
+            self._late = prefix, late
+        made = PrefixRanges(prefix)
+        name = RANGES_START + prefix
+        made.serials = {bucket: self._store.head(name, bucket).serial for bucket in self._store.buckets(name)}
+        for record in self._rows(prefix):
+            self._put(made, record)
+        with self._lock:
+            for suffix in late:
+                self._apply(made, suffix)
+            if epoch != self._epoch:
+                return None
+            self._make_room(made.number)
+            self._kept[prefix] = made
+            return made
 
     def _rows(self, prefix: bytes) -> Iterable[bytes]:
         cursor: Cursor | None = None

@@ -59,7 +59,7 @@ def test_a_walk_is_resumed_where_it_ended(shell: Shell) -> None:
     parts: list[str] = []
     cursor: tuple[str, ...] = ()
     for _ in range(40):
-        ended = shell.do("list", "99.900", "--expand", "--limit", "400", *cursor)
+        ended = shell.do("list", "99.900", "--expand", "--limit", "900", *cursor)
         assert ended.code == 0
         parts += ended.out.split()
         if not ended.err:

@@ -13,29 +13,30 @@ from idnode_protocol.requests import AnyRequest, HandleRequest, RemoveValuesRequ
 from idnode_protocol.responses import ResolutionResponse
 from idnode_protocol.value import HandleValue
 from idnode_registry.ask import SYSTEM, Ask, Caller, Reply
-from idnode_registry.engines.lmdb import LmdbStore
 from idnode_registry.engines.memory import MemoryStore, deterministic_source
+from idnode_registry.engines.opening import open_folder
 from idnode_registry.ranges.asks import RangeCode, about, walk
 from idnode_registry.ranges.names import parse_range
 from idnode_registry.registry import Registry, RegistrySettings
 from idnode_registry.store import CaseMode, Store
+from tests.registry.test_registry_machine import Kind
 
 PREFIX: Final = b"99.900.1"
 LINK: Final = HandleValue(1, "URL", b"https://example.org/${suffix}?n=${serial}")
-KINDS: Final = ("memory", "hostile", "lmdb")
+KINDS: Final[tuple[Kind, ...]] = ("memory", "hostile", "lmdb", "rocksdb")
 
 
-def store_of(kind: str, folder: Path, case_mode: CaseMode = "fold-all", seed: int = 1) -> Store:
-    """A store of a kind; of LMDB the one in ``folder``, new or not."""
-    if kind == "lmdb":
-        return LmdbStore.open(str(folder), case_mode, disk=RealDisk(), fsync=False)
+def store_of(kind: Kind, folder: Path, case_mode: CaseMode = "fold-all", seed: int = 1) -> Store:
+    """A store of a kind; of those on disk the one in ``folder``, new or not."""
+    if kind in ("lmdb", "rocksdb"):
+        return open_folder(str(folder), case_mode, disk=RealDisk(), engine=kind, fsync=False)
     is_hostile = kind == "hostile"
     return MemoryStore(case_mode, 8 if is_hostile else 1, hostile=is_hostile, rng=deterministic_source(seed))
 
 
 def durable_store(folder: Path) -> Store:
     """The store in a folder, as a node opens it."""
-    return LmdbStore.open(str(folder), "fold-all", disk=RealDisk())
+    return open_folder(str(folder), "fold-all", disk=RealDisk())
 
 
 class RangeDesk:

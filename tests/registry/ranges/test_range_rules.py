@@ -6,7 +6,10 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 
+import msgpack
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from idnode_protocol.codes import AdminPermission, OpCode, OpFlag
 from idnode_protocol.requests import HandleRequest, ResolutionRequest
@@ -17,7 +20,7 @@ from idnode_registry.engines.memory import MemoryStore
 from idnode_registry.errors import CorruptStore
 from idnode_registry.format import pack
 from idnode_registry.journal import Operation, appender, parse
-from idnode_registry.plans import Change
+from idnode_registry.plans import Change, range_changed
 from idnode_registry.ranges.asks import RangeCode, about, walk
 from idnode_registry.ranges.names import RANGES_START, parse_range
 from idnode_registry.ranges.ranges import Ranges
@@ -213,11 +216,19 @@ def test_the_inspection_finds_rows_that_cannot_be(desk: RangeDesk, name: bytes, 
 
 
 def test_a_damaged_row_is_never_taken_for_not_found(desk: RangeDesk) -> None:
-    submit(desk, b"*RANGE:99.900.1/T", b"\0\0\0\0")
+    row = b"*RANGE:99.900.1/T"
+    submit(desk, row, b"\0\0\0\0")
     again = RangeDesk(desk.registry.store)
-    reply = again.do(Ask(OpCode.RESOLUTION, ResolutionRequest(PREFIX + b"/SN0001")))
-    assert reply.code == 2
+    for _ in range(2):
+        reply = again.do(Ask(OpCode.RESOLUTION, ResolutionRequest(PREFIX + b"/SN0001")))
+        assert reply.code == 2
     again.registry.ranges.warm()
+    entry = appender(now=1.0, operation=Operation.DELETE, handle=row, actor=b"", after_image=False)
+    batch = Batch(b"*RANGE:99.900.1", b"T", None, None, entry)
+    assert again.registry.store.submit(batch).result().outcome is Outcome.APPLIED
+    again.registry.noted(range_changed(row))
+    assert again.register(TEXT)[0] == 1
+    assert again.read(PREFIX + b"/SN0001") is not None
 
 
 class Interrupted(MemoryStore):
@@ -276,3 +287,21 @@ def test_another_process_catches_up(buckets: int) -> None:
         store.cut_feed(RANGES_START + PREFIX, bucket, 10_000).result()
     reader.catch_up()
     assert reader.registered(PREFIX) == 261
+
+
+PLACES = st.sampled_from((None, b"\0\0\0\0", b"\0\0\0\0\1SN", b"\0\0\0\7", b"\xff\xff\xff\xff\1x", b"", 7))
+ROWS = st.sampled_from((b"", b"SN{1-9}", b"SN{1-8}", b"x" * 3_000, None))
+CURSORS = st.binary(max_size=80) | st.tuples(st.booleans(), PLACES, ROWS, st.integers(-1, 2**63))
+
+
+@given(CURSORS)
+def test_a_cursor_of_a_stranger_does_nothing_worse_than_be_refused(cursor: bytes | tuple[object, ...]) -> None:
+    octets = cursor if isinstance(cursor, bytes) else msgpack.packb(list(cursor), use_bin_type=True)
+    desk = RangeDesk(MemoryStore("fold-all"))
+    assert desk.register(PREFIX + b"/SN{1-9}")[0] == 1
+    for code in (RangeCode.LIST, RangeCode.EXPAND):
+        reply = desk.do(walk(code, PREFIX, octets, 3))
+        assert reply.code in (1, 4)
+        if reply.code == 1:
+            assert reply.ranges is not None
+            assert len(reply.ranges.names) <= 3

@@ -19,6 +19,7 @@ from idnode_registry.ranges.names import RANGES_START, RangeName
 from idnode_registry.ranges.ranges import Ranges
 from idnode_registry.store import Store
 from tests.registry.ranges.range_desk import LINK, PREFIX, RangeDesk, store_of
+from tests.registry.test_registry_machine import Kind
 
 NUMBER: Final = {"test": 4_000, "fuzz": 4_000, "prove": 100_000}
 WIDTH: Final = 11
@@ -108,3 +109,31 @@ def test_prefixes_in_memory_are_bounded(monkeypatch: pytest.MonkeyPatch, tmp_pat
     code, text = desk.register(b"99.900.1.0/C{1-9}")
     assert code == 101
     assert "at most 2 are allowed" in text
+
+
+@pytest.mark.grows
+@pytest.mark.parametrize("kind", ["lmdb", "rocksdb"])
+def test_many_tombstones_and_overrides_however_their_rows_lie(kind: Kind, tmp_path: Path, campaign: str) -> None:
+    """Enough of both that an engine learns to keep them short; none is counted or listed that is not there."""
+    number = {"prove": 4_000}.get(campaign, 600)
+    store = store_of(kind, tmp_path / "store")
+    desk = RangeDesk(store)
+    assert desk.register(PREFIX + b"/SN{0000-9999}")[0] == 1
+    for serial in range(number):
+        name = PREFIX + b"/SN%04d" % serial
+        assert desk.delete(name) == 1
+        assert desk.modify(PREFIX + b"/SN%04d" % (serial + 5_000), HandleValue(1, "URL", b"own/%d" % serial)) == 1
+    for serial in range(0, number, 3):
+        assert desk.create(PREFIX + b"/SN%04d" % serial, HandleValue(1, "URL", b"again/%d" % serial)) == 1
+    for _ in range(2):
+        again = -(-number // 3)
+        assert desk.registry.count(PREFIX) == len(desk.stored()) == number + again
+        assert len(desk.expanded(limit=997)) == 10_000 - number + again
+        assert desk.read(PREFIX + b"/sn0001") is None
+        assert desk.read(PREFIX + b"/sn0003") == {1: b"again/3"}
+        assert desk.read(PREFIX + b"/sn5001") == {1: b"own/1"}
+        desk.sound()
+        store.close()
+        store = store_of(kind, tmp_path / "store")
+        desk = RangeDesk(store)
+    store.close()
