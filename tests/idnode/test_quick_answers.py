@@ -39,6 +39,8 @@ from idnode_registry import format as record_format
 from idnode_registry.ask import Ask
 from idnode_registry.engines.memory import MemoryStore
 from idnode_registry.journal import Operation, appender
+from idnode_registry.ranges.asks import RangeCode, about
+from idnode_registry.ranges.names import parse_range
 from idnode_registry.store import Batch, Store
 from tests.idnode.test_answer_cache import NAME, SIGNER, VARIANTS, message
 
@@ -47,6 +49,10 @@ PREFIX_HANDLE = b"0.NA/99.900"
 NAMESPACE = HandleValue(50, "HS_NAMESPACE", b"<n><template delimiter='@'><value type='URL' data='x'/></template></n>")
 DELEGATION = HandleValue(7, "HS_SERV.PREFIX", b"0.SERV/99")
 PRIVATE = 0x0C
+RANGE, PRIVATE_RANGE = parse_range(b"99.901/SN{0001-0999}"), parse_range(b"99.901/P{1-9}")
+OTHER_RANGE = parse_range(b"99.901/SN{1000-1999}")
+SERIAL = HandleValue(1, "URL", b"https://example.org/${serial}")
+HIDDEN = replace(SERIAL, permissions=PRIVATE)
 URL = HandleValue(1, "URL", b"https://example.org/1")
 SECOND = replace(URL, index=2)
 RECORDS: dict[bytes, tuple[HandleValue, ...]] = {
@@ -78,6 +84,7 @@ NAMES = [
     *(b"99.900/" + fault for fault in FAULTS),
     *(b"99.900/absent", b"99.900/part@7", b"99.901/absent", b"99.902/absent", b"99.903/x", b"*HOMED/0.NA/99.900"),
     *(PREFIX_HANDLE, b"0.NA/99.900.1", b"0.NA/99.901", b"0.na/0.na", b"99.900", b"99.900.1/x", b"0.na/99.900/x", b""),
+    *(b"99.901/SN0001", b"99.901/sn0002", b"99.901/SN0009", b"99.901/SN1000", b"99.901/P3"),
     *(b"/", b"/x", b"x" * 2_048, b"99.900/" + b"x" * 400),
 ]
 
@@ -131,6 +138,9 @@ class Twins:
         twins = cls(node, adapters)
         for prefix in (b"0.NA/99.901", b"0.NA/0.TYPE"):
             await twins.do(OpCode.HOME_PREFIX, HandleRequest(prefix))
+        for asked in (about(RangeCode.REGISTER, RANGE, (SERIAL,)), about(RangeCode.REGISTER, PRIVATE_RANGE, (HIDDEN,))):
+            await node.ask(asked)
+        await twins.do(OpCode.DELETE_HANDLE, HandleRequest(b"99.901/SN0009"))
         for name, values in RECORDS.items():
             if case_mode == "fold-prefix" or name != b"99.900/Part":
                 put(node.store, name, values_to_octets(values))
@@ -197,7 +207,7 @@ LONG_WAY = frozenset(
     {
         *(b"99.900/none", b"99.900/nobody", b"99.902/unhomed", b"99.902/absent", b"99.903/x"),
         *(b"*HOMED/0.NA/99.900", PREFIX_HANDLE, b"0.NA/99.900.1", b"0.NA/99.901", b"0.na/0.na", b"99.900"),
-        *(b"99.900.1/x", b"0.na/99.900/x", b"", b"/", b"/x", b"x" * 2_048),
+        *(b"99.901/SN0009", b"99.901/P3", b"99.900.1/x", b"0.na/99.900/x", b"", b"/", b"/x", b"x" * 2_048),
         *(b"99.900/" + fault for fault in FAULTS),
     }
 )
@@ -253,6 +263,10 @@ CHANGES: dict[str, tuple[int, Any]] = {
     "namespace": (OpCode.ADD_VALUES, ValuesRequest(PREFIX_HANDLE, (NAMESPACE,))),
     "no namespace": (OpCode.REMOVE_VALUES, RemoveValuesRequest(PREFIX_HANDLE, (50,))),
     "delegate": (OpCode.ADD_VALUES, ValuesRequest(PREFIX_HANDLE, (DELEGATION,))),
+    "register a range": (RangeCode.REGISTER, about(RangeCode.REGISTER, OTHER_RANGE, (SERIAL,)).request),
+    "delete a range": (RangeCode.DELETE, about(RangeCode.DELETE, RANGE).request),
+    "override a member": (OpCode.CREATE_HANDLE, ValuesRequest(b"99.901/SN0001", (URL,))),
+    "delete a member": (OpCode.DELETE_HANDLE, HandleRequest(b"99.901/SN0001")),
     "root": (OpCode.HOME_PREFIX, HandleRequest(b"0.NA/0.NA")),
     "root namespace": (OpCode.CREATE_HANDLE, ValuesRequest(b"0.NA/0.NA", (NAMESPACE,))),
     "create": (OpCode.CREATE_HANDLE, ValuesRequest(b"99.900/absent", (URL,))),
@@ -288,7 +302,7 @@ def test_whatever_is_asked_and_done_in_between(case_mode: CaseMode, steps: list[
         for step in steps:
             if isinstance(step, str):
                 await twins.do(*CHANGES[step])
-                for name in (b"99.900/part", b"99.900/absent", b"99.902/unhomed", b"99.900/part@7"):
+                for name in (b"99.900/part", b"99.900/absent", b"99.902/unhomed", b"99.900/part@7", b"99.901/SN0001"):
                     await twins.compare(ask(name))
             else:
                 await twins.compare(step)
