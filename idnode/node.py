@@ -150,8 +150,7 @@ class Node:
         self.engine = self._native_engine()
         self.sites: tuple[tuple[str, SiteInfo], ...] = ()
         self.mirror = self._mirror()
-        self.is_running = False
-        self.has_started = False
+        self.is_running = self.has_started = False
         self._udp = self._udp_server()
         self._tcp = self._tcp_server()
         self.udp_addresses: list[Address] = []
