@@ -105,7 +105,7 @@ class AnswerCache:
         self.due: list[tuple[float, bytes]] = []
         """A heap: (monotonic seconds, key) of the answers that expire by themselves."""
         self._octets_max = octets_max
-        self._met = array("H", bytes(2 * _slots(octets_max)))  # fingerprints of questions by their hash, 0 = none
+        self._met = array("H", bytes(2 * _slots(octets_max)))  # fingerprints of questions, by their hash
         self._names: dict[bytes, dict[bytes, None]] = {}  # folded name -> its keys
         self._name_of: dict[bytes, tuple[bytes, int]] = {}  # key -> its folded name, octets accounted
         self._expires: dict[bytes, float] = {}  # key -> the time in ``due`` that counts

@@ -20,8 +20,8 @@ T = TypeVar("T")
 
 SLOW_S: Final = 0.000_1
 """A look-up that takes longer waited for a disk, or for a neighbour of this machine; the share tells which."""
-SLOW_WORK_S: Final = 0.000_5
-"""The same for a request of the general path, most of which is not looking up."""
+SLOW_WORK_S: Final = 0.002
+"""The same for a resolution by the general path, of which looking up is a small part."""
 _KEPT: Final = 1 - 1 / 64
 """The share of slow look-ups is that of about the last 64."""
 SLOW_SHARE_MAX: Final = 1 / 8

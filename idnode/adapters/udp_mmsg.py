@@ -271,7 +271,7 @@ class MmsgUdpSocket(BatchSocket):
             controls[place] = _SEGMENT_OCTETS if count > 1 else 0
         for place in range(len(counts), self._controls):
             controls[place] = 0
-        self._controls = len(counts) if max(counts) > 1 else 0
+        self._controls = len(counts) if max(counts, default=1) > 1 else 0
 
     def _hand_over(self, part: Sequence[Datagram], counts: list[int]) -> int:
         """Give the prepared headers to the kernel. A message it refuses by itself does not hold up the others.

@@ -73,8 +73,10 @@ class OperationsLink:
             future = await self._workers(self._registry.execute, *asked)
         elif self._pace.is_slow:
             future = await self._readers(self._registry.execute, *asked)
-        else:
+        elif exchange.ask.opcode == OpCode.RESOLUTION:
             future = self._pace.work(lambda: self._registry.execute(*asked))
+        else:
+            future = self._registry.execute(*asked)
         return future.result() if future.done() else await asyncio.wrap_future(future)
 
     async def _sign(self, exchange: Exchange, busy: Reply, member: Member) -> Reply:

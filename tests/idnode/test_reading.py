@@ -124,7 +124,7 @@ def test_work_that_reads_is_timed() -> None:
     pace = Pace(clock)
 
     def work() -> int:
-        clock.now += 0.001
+        clock.now += 0.003
         return 7
 
     while not pace.is_slow:
