@@ -11,7 +11,7 @@ of that lies inside the key, an equal key implies every one of these conditions.
 too, so two questions never share an entry by mistake; they may only fail to share one.
 
 A write drops the answers of its name, perhaps from the writer's thread while the event loop is between looking up and
-putting in; :attr:`AnswerCache.epoch` is taken before the look-up, and an answer whose epoch has passed is not kept.
+putting in; :attr:`AnswerCache.epoch` is taken before the look-up, and an answer that was dropped since is not kept.
 Answers that another server gave live as long as their TTL: they stand in :attr:`AnswerCache.due` too.
 """
 
@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import heapq
 import threading
+from array import array
 from typing import Final
 
 from idnode_protocol.codes import OpFlag
@@ -35,10 +36,17 @@ ENTRY_OVERHEAD_OCTETS: Final = 600
 DUE_SPARE: Final = 1_024
 """Expiries of answers that were dropped before may stand in the heap: as many as live ones, and so many."""
 
+DROPPED_MAX: Final = 4_096
+"""Names remembered as dropped; beyond it all look-ups under way count as too old."""
+MET_SLOTS_MAX: Final = 1 << 20
+"""Questions remembered as met once, 2 octets each."""
+_ANSWER_OCTETS: Final = 512
+"""Less than the smallest answer is accounted with: so there are more slots than answers fit in."""
+
 
 Entry = tuple[bytes, bytes, bytes, tuple[bytes, ...], int, int]
-"""A finished answer: three slices, between which go request id, recursion count and expiration; further datagrams;
-response code; octets.
+"""A finished answer: three slices, between which go request id, recursion count and expiration; further datagrams from
+octet 12 on, as they begin with the first slice and the request id too; response code; octets.
 
 A plain tuple of octets and numbers, because the garbage collector stops looking at those. It looks at instances of any
 class for ever: half a million answers would cost the event loop pauses of a fifth of a second."""
@@ -69,7 +77,7 @@ def entry_of(response: bytes) -> Entry:
     first = datagrams[0]
     code = int.from_bytes(response[24:28], "big")
     octets = sum(map(len, datagrams)) + ENTRY_OVERHEAD_OCTETS
-    return first[:8], first[12:34], first[40:], tuple(datagrams[1:]), code, octets
+    return first[:8], first[12:34], first[40:], tuple([part[12:] for part in datagrams[1:]]), code, octets
 
 
 def datagrams_of(entry: Entry, request: bytes, expiration: bytes) -> list[bytes]:
@@ -79,7 +87,12 @@ def datagrams_of(entry: Entry, request: bytes, expiration: bytes) -> list[bytes]
     first = b"".join((start, request_id, middle, request[34:35], expiration, rest))
     if not further:
         return [first]
-    return [first, *(part[:8] + request_id + part[12:] for part in further)]
+    return [first, *[b"".join((start, request_id, part)) for part in further]]
+
+
+def _slots(octets_max: int) -> int:
+    """A power of two, not fewer than the answers that fit."""
+    return min(MET_SLOTS_MAX, 1 << max(1, octets_max // _ANSWER_OCTETS).bit_length())
 
 
 class AnswerCache:
@@ -92,26 +105,42 @@ class AnswerCache:
         self.due: list[tuple[float, bytes]] = []
         """A heap: (monotonic seconds, key) of the answers that expire by themselves."""
         self._octets_max = octets_max
+        self._met = array("H", bytes(2 * _slots(octets_max)))  # fingerprints of questions, by their hash
         self._names: dict[bytes, dict[bytes, None]] = {}  # folded name -> its keys
         self._name_of: dict[bytes, tuple[bytes, int]] = {}  # key -> its folded name, octets accounted
         self._expires: dict[bytes, float] = {}  # key -> the time in ``due`` that counts
+        self._dropped: dict[bytes, int] = {}  # folded name -> the epoch since which answers for it may be put in
+        self._all_dropped = 0  # the same for all names
         self._lock = threading.Lock()  # guards entries, names and epoch against the writer's thread
 
-    def put(
-        self, request: bytes, name: bytes, response: bytes, epoch: int, expires: float | None = None
-    ) -> Entry | None:
-        """Keep an answer. ``name`` is the folded handle, ``epoch`` the one before the look-up. None = not kept.
+    def takes(self, key: bytes, entry: Entry) -> bool:
+        """Whether an answer is to be put in: any while there is room, then one whose question was met not long ago.
+
+        So a crowd of questions that are never repeated costs no eviction, and puts no answer out that is.
+        """
+        size = entry[-1] + 2 * len(key)
+        if self.octets + size <= self._octets_max:
+            return True
+        if size > self._octets_max:
+            return False
+        digest = hash(key)
+        slot, fingerprint = digest & (len(self._met) - 1), digest >> 40 & 0xFFFF
+        if self._met[slot] == fingerprint:
+            return True
+        self._met[slot] = fingerprint
+        return False
+
+    def put(self, key: bytes, name: bytes, entry: Entry, epoch: int, expires: float | None = None) -> bool:
+        """Keep an answer; whether it was. ``name`` is the folded handle, ``epoch`` the one before the look-up.
 
         ``expires``: monotonic seconds, None = when a write drops it.
         """
-        entry = entry_of(response)
-        size = entry[-1] + 2 * len(request)
+        size = entry[-1] + 2 * len(key)
         if size > self._octets_max:
-            return None
-        key = question_key(request)
+            return False
         with self._lock:
-            if epoch != self.epoch or key in self.entries:
-                return None
+            if key in self.entries or epoch < max(self._all_dropped, self._dropped.get(name, 0)):
+                return False
             while self.octets + size > self._octets_max:
                 self._remove(next(iter(self.entries)))
             self.entries[key] = entry
@@ -124,7 +153,7 @@ class AnswerCache:
                 if len(self.due) > 2 * len(self._expires) + DUE_SPARE:
                     self.due = [(at, known) for known, at in self._expires.items()]
                     heapq.heapify(self.due)
-        return entry
+        return True
 
     def expire(self, now: float) -> None:
         """Forget what has outlived its TTL at ``now`` (monotonic seconds)."""
@@ -139,6 +168,10 @@ class AnswerCache:
         with self._lock:
             self.epoch += 1
             names = [change.name]
+            self._dropped[change.name] = self.epoch
+            if change.is_prefix_handle or len(self._dropped) > DROPPED_MAX:
+                self._all_dropped = self.epoch
+                self._dropped.clear()
             if change.is_prefix_handle:
                 names += [name for name in self._names if _depends(name, change)]
             keys = [key for name in names for key in self._names.get(name, ())]
@@ -150,6 +183,8 @@ class AnswerCache:
         """Forget everything: reset, restore, bulk load, change of homing or configuration."""
         with self._lock:
             self.epoch += 1
+            self._all_dropped = self.epoch
+            self._dropped.clear()
             self.entries.clear()
             self._names.clear()
             self._name_of.clear()

@@ -16,6 +16,8 @@ from idnode.adapters.workers import RunBlocking
 from idnode.chain import Handler
 from idnode.exchange import SILENCE, Answers, Exchange
 from idnode.links.referral import ReferralLink
+from idnode.quick_answers import QuickAnswers
+from idnode.reading import Pace
 from idnode.replication.serving import Outgoing
 from idnode.responding import SiteFacts, error_to_envelope, respond
 from idnode.source import Source
@@ -75,6 +77,7 @@ class NativeEngine:
         clock: Callable[[], float],
         rng: Callable[[int], bytes],
         workers: RunBlocking,
+        pace: Pace,
         referral: ReferralLink | None = None,
         is_full: Callable[[], bool] = lambda: False,
     ) -> None:
@@ -89,6 +92,9 @@ class NativeEngine:
         self._workers = workers
         self._signing = asyncio.Semaphore(SIGNATURES_AT_ONCE)
         self._referral = referral
+        self.quick = QuickAnswers(registry, site)
+        self.get = registry.store.get
+        self.pace = pace
 
     def plain(self, octets: bytes, now: float) -> tuple[bytes | None, bytes, float | None] | None:
         """(folded name, response, seconds it lives) for a request that may be kept as a finished answer

@@ -37,6 +37,7 @@ from idnode.logs import NodeLog
 from idnode.metrics import Metrics
 from idnode.native import NativeEngine
 from idnode.proofs import Proofs
+from idnode.reading import Pace
 from idnode.references import parse_reference
 from idnode.replication.mirror import Mirror
 from idnode.replication.serving import RecordSender
@@ -136,6 +137,7 @@ class Node:
         self.elsewhere = self._elsewhere_memory()
         self.proofs = self._proofs()
         self.moving = MovingLink()
+        self.pace = Pace(adapters.clock.monotonic)
         self.watchers: list[Listener] = []
         """Told of every commit after the node itself; short, never raise, may be called on the writer's thread."""
         self.country: Country | None = None
@@ -144,12 +146,11 @@ class Node:
         self._referral = self._referral_link()
         self._chain = build_chain(self._links())
         self.streams = RecordSender(signer, adapters, self.tls_context, self.log)
-        self.engine = self._native_engine()
         self._facts = SiteFacts(1, is_primary=config.mirror is None)
+        self.engine = self._native_engine()
         self.sites: tuple[tuple[str, SiteInfo], ...] = ()
         self.mirror = self._mirror()
-        self.is_running = False
-        self.has_started = False
+        self.is_running = self.has_started = False
         self._udp = self._udp_server()
         self._tcp = self._tcp_server()
         self.udp_addresses: list[Address] = []
@@ -194,6 +195,7 @@ class Node:
             clock=self.adapters.clock.now,
             rng=self.adapters.rng.octets,
             workers=self.adapters.run_blocking,
+            pace=self.pace,
             referral=self._referral,
             is_full=lambda: self.streams.is_full,
         )
@@ -254,6 +256,8 @@ class Node:
                 self.adapters.rng.octets,
                 self.metrics,
                 self.adapters.run_blocking,
+                self.adapters.readers,
+                self.pace,
             ),
         ]
 
@@ -268,6 +272,7 @@ class Node:
             self.metrics,
             self.log.fault,
             UdpSettings(network.limit_trusted, frozenset(own)),
+            self.adapters.readers,
             now=self.adapters.clock.now,
             monotonic=self.adapters.clock.monotonic,
         )
@@ -420,6 +425,7 @@ class Node:
         self.registry.take_place(site, server_id)
         self._facts = SiteFacts(site.serial, site.is_primary)
         self.sites = sites
+        self.engine.quick.forget()
         self.cache.clear()
 
     def _site_of(self, listening: Listening, serial: int) -> SiteInfo:

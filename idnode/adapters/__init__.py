@@ -15,7 +15,7 @@ from idnode.adapters.net_sim import SimulatedNet
 from idnode.adapters.rng import RealRng, Rng, SimulatedRng
 from idnode.adapters.sim_loop import run_on_clock
 from idnode.adapters.sim_wire import Faults
-from idnode.adapters.workers import InlineWorkers, RunBlocking, ThreadWorkers
+from idnode.adapters.workers import READERS, InlineWorkers, RunBlocking, ThreadWorkers
 
 __all__ = [
     "Adapters",
@@ -37,10 +37,13 @@ class Adapters:
     disk: Disk
     rng: Rng
     run_blocking: RunBlocking
+    readers: RunBlocking
+    """For look-ups in a store that is slow: apart from the work of ``run_blocking``, which takes a processor."""
 
     def close(self) -> None:
         """Stop the workers."""
         self.run_blocking.close()
+        self.readers.close()
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +62,7 @@ class SimulatedAdapters(Adapters):
 
 def real_adapters() -> Adapters:
     """The machine we run on."""
-    return Adapters(RealClock(), RealNet(), RealDisk(), RealRng(), ThreadWorkers())
+    return Adapters(RealClock(), RealNet(), RealDisk(), RealRng(), ThreadWorkers(), ThreadWorkers(READERS))
 
 
 def simulated_adapters(
@@ -74,6 +77,7 @@ def simulated_adapters(
         disk=SimulatedDisk(rng.child("disk")),
         rng=rng.child("product"),
         run_blocking=InlineWorkers(),
+        readers=InlineWorkers(),
     )
 
 

@@ -13,6 +13,8 @@ T = TypeVar("T")
 
 THREADS_MAX: Final = 8
 """More would only wait for the interpreter's lock: the work is PBKDF2, RSA, DH and fsync, which release it."""
+READERS: Final = 8
+"""Threads that read a slow store: they wait for a disk, which answers several reads in the time of one."""
 
 
 class RunBlocking(Protocol):

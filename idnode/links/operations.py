@@ -11,6 +11,7 @@ from idnode.chain import Handler
 from idnode.exchange import Exchange
 from idnode.metrics import Metrics
 from idnode.proofs import Proofs
+from idnode.reading import Pace
 from idnode.trust.signing import SIGNED_WRITES
 from idnode_protocol.codes import OpCode, ResponseCode
 from idnode_protocol.requests import SessionSetupRequest, VerifyRequest
@@ -26,7 +27,10 @@ SIGNATURES_AT_ONCE: Final = 2
 
 
 class OperationsLink:
-    """A table opcode -> method; what is not in it goes to the registry, by way of ``workers`` if it will be signed."""
+    """A table opcode -> method; what is not in it goes to the registry.
+
+    By way of ``workers`` if it will be signed, by way of ``readers`` while the store is slow.
+    """
 
     def __init__(
         self,
@@ -36,6 +40,8 @@ class OperationsLink:
         rng: Rng,
         metrics: Metrics,
         workers: RunBlocking,
+        readers: RunBlocking,
+        pace: Pace,
     ) -> None:
         self._registry = registry
         self._sessions = sessions
@@ -44,6 +50,8 @@ class OperationsLink:
         self._metrics = metrics
         self._workers = workers
         self._signing = asyncio.Semaphore(SIGNATURES_AT_ONCE)
+        self._readers = readers
+        self._pace = pace
         self._own: Final[dict[int, Callable[[Exchange], Awaitable[Reply]]]] = {
             OpCode.CHALLENGE_ANSWER: self._stray_answer,
             OpCode.VERIFY_ANSWER: self._verify_answer,
@@ -63,6 +71,10 @@ class OperationsLink:
         asked = exchange.ask, exchange.caller, exchange.now
         if self._registry.sealer is not None and exchange.ask.opcode in SIGNED_WRITES:
             future = await self._workers(self._registry.execute, *asked)
+        elif self._pace.is_slow:
+            future = await self._readers(self._registry.execute, *asked)
+        elif exchange.ask.opcode == OpCode.RESOLUTION:
+            future = self._pace.work(lambda: self._registry.execute(*asked))
         else:
             future = self._registry.execute(*asked)
         return future.result() if future.done() else await asyncio.wrap_future(future)

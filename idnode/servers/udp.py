@@ -14,14 +14,17 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
-from idnode.adapters.net import BATCH, UdpSocket
+from idnode.adapters.net import BATCH, Datagram, UdpSocket
 from idnode.adapters.peers import peer_address
-from idnode.answer_cache import AnswerCache, datagrams_of, entry_of, may_be_cached
+from idnode.adapters.workers import RunBlocking
+from idnode.answer_cache import AnswerCache, Entry, datagrams_of, entry_of, may_be_cached, question_key
 from idnode.metrics import Metrics
 from idnode.native import NativeEngine
+from idnode.quick_answers import Question
+from idnode.reading import ReadingQueue
 from idnode.source import Source, TrustedNetworks
 from idnode_protocol.codes import OpCode, ResponseCode
 from idnode_protocol.envelope import TRUNCATED
@@ -32,7 +35,8 @@ from idnode_registry.budgets import Budgets, WorkClass
 
 BATCHES_PER_WAKE_UP: Final = 4
 TURN_S: Final = 0.001
-"""After four batches or this long the loop goes back to TCP, HTTP and timers, whatever waits in the socket."""
+"""After four batches or this long the loop goes back to TCP, HTTP and timers, whatever waits in the socket; a batch
+that was begun may look up for as long again."""
 STARTED_PER_TURN: Final = 8
 """Requests of the general path begun per turn of the loop; each may take a tenth of a millisecond or more."""
 TASKS_MAX: Final = 128
@@ -53,6 +57,38 @@ class UdpSettings:
 
     limit_trusted: bool = False
     refused_ports: frozenset[int] = frozenset()
+
+
+_Miss = tuple[bytes, bytes, bytes]
+"""Key, request, peer of a question that has no finished answer."""
+
+
+_Asked = tuple[Question, bytes, bytes, bytes]
+"""A question whose record is to be looked up; key, request, peer."""
+
+
+class _Cold(NamedTuple):
+    """One that reader threads look up: the socket it came by, when (s since 1970), the cache's epoch by then."""
+
+    asked: _Asked
+    sock: UdpSocket
+    since: float
+    epoch: int
+
+
+@dataclass(slots=True)
+class _Turn:
+    """One batch: when it came and until when it may be worked on (monotonic), and what is sent at its end.
+
+    ``codes`` counts answered resolutions by response code.
+    """
+
+    sock: UdpSocket
+    now: float
+    expiration: bytes
+    until: float
+    answers: list[Datagram] = field(default_factory=list)
+    codes: dict[int, int] = field(default_factory=dict)
 
 
 class _Waiting(NamedTuple):
@@ -82,11 +118,17 @@ class UdpServer:
         metrics: Metrics,
         fault: Callable[[str, BaseException], None],
         settings: UdpSettings,
+        readers: RunBlocking,
         *,
         now: Callable[[], float],
         monotonic: Callable[[], float],
     ) -> None:
         self._engine = engine
+        self._quick = engine.quick
+        self._pace = engine.pace
+        self._reading: ReadingQueue[_Cold] = ReadingQueue(
+            engine.get, readers, lambda cold: cold.asked[0][1], self._were_read, self._reading_fault
+        )
         self._cache = cache
         self._budgets = budgets
         self._trusted = trusted
@@ -109,12 +151,13 @@ class UdpServer:
 
     @property
     def tasks(self) -> frozenset[asyncio.Task[None]]:
-        """Requests of the general path under way."""
-        return frozenset(self._tasks)
+        """Requests of the general path under way, and look-ups in reader threads."""
+        return frozenset(self._tasks | self._reading.jobs)
 
     def close(self) -> None:
         """Close the sockets; requests under way may still finish, their answers go nowhere."""
         self._waiting.clear()
+        self._reading.clear()
         for sock in self._sockets:
             sock.close()
         self._sockets.clear()
@@ -136,59 +179,105 @@ class UdpServer:
         if self._waiting and not self._begins_next_turn:
             self._begin()
 
-    def _serve(self, sock: UdpSocket, batch: list[tuple[bytes, bytes]], now: float, until: float) -> None:
+    def _serve(self, sock: UdpSocket, batch: list[Datagram], now: float, until: float) -> None:
         if self._cache.due:
             self._cache.expire(self._monotonic())
-        expiration = expiration_octets(now)
-        find, is_free = self._cache.entries.get, self._free.get
-        answers: list[tuple[bytes, bytes]] = []
-        hits: dict[int, int] = {}
-        octets_in = 0
+        turn = _Turn(sock, now, expiration_octets(now), until)
+        find, is_free, expiration = self._cache.entries.get, self._free.get, turn.expiration
+        answers, codes = turn.answers, turn.codes
+        misses: list[_Miss] = []
         for request, peer in batch:
-            octets_in += len(request)
-            entry = find(request[:8] + request[12:32] + request[40:])
+            key = request[:8] + request[12:32] + request[40:]
+            entry = find(key)
             if entry is None:
-                self._miss(sock, request, peer, now, until, answers)
+                misses.append((key, request, peer))
                 continue
             start, middle, rest, further, code, _ = entry
             if is_free(peer):
-                if further:
-                    answers += [(part, peer) for part in datagrams_of(entry, request, expiration)]
-                else:
-                    answers.append((b"".join((start, request[8:12], middle, request[34:35], expiration, rest)), peer))
-                hits[code] = hits.get(code, 0) + 1
+                request_id = request[8:12]
+                answers.append((b"".join((start, request_id, middle, request[34:35], expiration, rest)), peer))
+                for part in further:
+                    answers.append((b"".join((start, request_id, part)), peer))
+                codes[code] = codes.get(code, 0) + 1
             else:
-                self._reply(request, peer, datagrams_of(entry, request, expiration), code, answers)
-        if answers:
-            sock.send_batch(answers)
-        self._account(octets_in, answers, hits)
+                self._reply(turn, request, peer, entry)
+        self._metrics.udp_octets("in", sum([len(request) for request, _ in batch]))
+        if len(misses) < len(batch):
+            self._metrics.cache("hits", len(batch) - len(misses))
+        if misses:
+            self._missed(turn, misses)
+        self._finish(turn)
 
-    def _account(self, octets_in: int, answers: list[tuple[bytes, bytes]], hits: dict[int, int]) -> None:
-        self._metrics.udp_octets("in", octets_in)
-        self._metrics.udp_octets("out", sum([len(octets) for octets, _ in answers]))
-        for code, number in hits.items():
+    def _turn(self, sock: UdpSocket) -> _Turn:
+        now = self._now()
+        return _Turn(sock, now, expiration_octets(now), self._monotonic() + TURN_S)
+
+    def _finish(self, turn: _Turn) -> None:
+        """Send and count what a turn answered."""
+        if turn.answers:
+            turn.sock.send_batch(turn.answers)
+            self._metrics.udp_octets("out", sum([len(octets) for octets, _ in turn.answers]))
+        for code, number in turn.codes.items():
             self._metrics.requests("udp", OpCode.RESOLUTION, code, number)
-            self._metrics.cache("hits", number)
 
     # -- everything but a cache hit of a trusted source -----------------------------------------------------------
 
-    def _miss(
-        self,
-        sock: UdpSocket,
-        request: bytes,
-        peer: bytes,
-        now: float,
-        until: float,
-        answers: list[tuple[bytes, bytes]],
-    ) -> None:
+    def _missed(self, turn: _Turn, misses: list[_Miss]) -> None:
+        """Answer what a record's octets decide, for a millisecond at most; the rest goes the long way."""
+        asked: list[_Asked] = []
+        for key, request, peer in misses:
+            question = self._quick.question(key)
+            if question is None:
+                self._miss(turn, request, peer)
+            else:
+                asked.append((question, key, request, peer))
+        if not asked:
+            return
+        epoch = self._cache.epoch
+        if self._pace.is_slow:
+            cold = [_Cold(each, turn.sock, turn.now, epoch) for each in asked]
+            taken = self._reading.add(cold)
+            if taken < len(cold):
+                self._metrics.shed("udp_cold", len(cold) - taken)
+            return
+        records = self._pace.read(self._engine.get, [each[0][1] for each in asked], self._monotonic() + TURN_S)
+        self._answer(turn, asked, records, epoch)
+        for _, _, request, peer in asked[len(records) :]:
+            self._miss(turn, request, peer)
+
+    def _answer(self, turn: _Turn, asked: list[_Asked], records: list[bytes | None], epoch: int) -> None:
+        """Answer questions whose records were read, and keep the answers; the rest goes the long way."""
+        make, takes, is_free, expiration = self._quick.answer, self._cache.takes, self._free.get, turn.expiration
+        answers, codes = turn.answers, turn.codes
+        answered = 0
+        for (question, key, request, peer), record in zip(asked, records, strict=False):
+            entry = make(question, key, record)
+            if entry is None:
+                self._miss(turn, request, peer)
+                continue
+            answered += 1
+            if takes(key, entry):
+                self._cache.put(key, b"/".join(question[1]), entry, epoch)
+            if is_free(peer):
+                start, middle, rest, further, code, _ = entry
+                request_id = request[8:12]
+                answers.append((b"".join((start, request_id, middle, request[34:35], expiration, rest)), peer))
+                for part in further:
+                    answers.append((b"".join((start, request_id, part)), peer))
+                codes[code] = codes.get(code, 0) + 1
+            else:
+                self._reply(turn, request, peer, entry)
+        self._metrics.cache("misses", answered)
+
+    def _miss(self, turn: _Turn, request: bytes, peer: bytes) -> None:
         """Answer from the registry if that is all it takes and the turn is not over, else let it wait for the next."""
         if len(request) < ENVELOPE_OCTETS:
             self._metrics.shed("udp_short")
             return
         is_whole = int.from_bytes(request[16:20], "big") == len(request) - ENVELOPE_OCTETS
-        is_plain = is_whole and may_be_cached(request)
-        if is_plain and self._monotonic() < until:
-            if self._look_up(request, peer, now, answers):
+        is_plain = is_whole and may_be_cached(request) and not self._pace.is_slow
+        if is_plain and self._monotonic() < turn.until:
+            if self._look_up(turn, request, peer):
                 return
             is_plain = False
         message = request
@@ -201,21 +290,40 @@ class UdpServer:
         if len(self._waiting) >= WAITING_MAX:
             self._metrics.shed("udp_busy")
             return
-        self._waiting.append(_Waiting(self._monotonic(), sock, message, peer, is_plain))
+        self._waiting.append(_Waiting(self._monotonic(), turn.sock, message, peer, is_plain))
 
-    def _look_up(self, request: bytes, peer: bytes, now: float, answers: list[tuple[bytes, bytes]]) -> bool:
+    def _were_read(self, cold: list[_Cold], records: list[bytes | None]) -> None:
+        """Answer what reader threads looked up."""
+        if not self._sockets:
+            return  # closed meanwhile
+        now = self._now()
+        turns: dict[UdpSocket, _Turn] = {}
+        for (asked, sock, since, epoch), record in zip(cold, records, strict=True):
+            if now - since > STALE_S:
+                self._metrics.shed("udp_stale")
+                continue
+            turn = turns.get(sock)
+            if turn is None:
+                turn = turns[sock] = self._turn(sock)
+            self._answer(turn, [asked], [record], epoch)
+        for turn in turns.values():
+            self._finish(turn)
+        if self._waiting and not self._begins_next_turn:
+            self._begin()
+
+    def _look_up(self, turn: _Turn, request: bytes, peer: bytes) -> bool:
         """Queue the answer to a plain resolution, and keep it; False if it takes more than reading the registry."""
         epoch = self._cache.epoch
-        found = self._engine.plain(request, now)
+        found = self._engine.plain(request, turn.now)
         if found is None:
             return False
         self._metrics.cache("misses")
         name, response, lives_s = found
-        if name is not None:
+        key, entry = question_key(request), entry_of(response)
+        if name is not None and self._cache.takes(key, entry):
             expires = None if lives_s is None else self._monotonic() + lives_s
-            self._cache.put(request, name, response, epoch, expires)
-        entry = entry_of(response)
-        self._reply(request, peer, datagrams_of(entry, request, expiration_octets(now)), entry[4], answers)
+            self._cache.put(key, name, entry, epoch, expires)
+        self._reply(turn, request, peer, entry)
         return True
 
     def _begin(self) -> None:
@@ -229,11 +337,10 @@ class UdpServer:
             if since < began - STALE_S:
                 self._metrics.shed("udp_stale")
                 continue
-            answers: list[tuple[bytes, bytes]] = []
-            if is_plain and self._look_up(message, peer, self._now(), answers):
-                if answers:
-                    sock.send_batch(answers)
-                    self._metrics.udp_octets("out", sum([len(octets) for octets, _ in answers]))
+            if is_plain:
+                turn = self._turn(sock)
+                self._missed(turn, [(question_key(message), message, peer)])
+                self._finish(turn)
             else:
                 task = loop.create_task(self._general(sock, message, peer))
                 self._tasks.add(task)
@@ -251,15 +358,14 @@ class UdpServer:
             self._begins_next_turn = True
             asyncio.get_running_loop().call_soon(self._begin)
 
-    def _reply(
-        self, request: bytes, peer: bytes, datagrams: list[bytes], code: int, answers: list[tuple[bytes, bytes]]
-    ) -> None:
+    def _reply(self, turn: _Turn, request: bytes, peer: bytes, entry: Entry) -> None:
         """Queue what the source may have of an answer, and count a plain resolution."""
+        datagrams = datagrams_of(entry, request, turn.expiration)
         allowed = self._allowed(request, peer, datagrams)
-        answers += [(octets, peer) for octets in allowed]
+        turn.answers += [(octets, peer) for octets in allowed]
         if allowed:
-            sent_code = code if allowed is datagrams else int(ResponseCode.ERROR)
-            self._metrics.requests("udp", OpCode.RESOLUTION, sent_code)
+            code = entry[4] if allowed is datagrams else int(ResponseCode.ERROR)
+            turn.codes[code] = turn.codes.get(code, 0) + 1
 
     def _allowed(self, request: bytes, peer: bytes, datagrams: list[bytes]) -> list[bytes]:
         """The answer itself, "ask by TCP" in its place, or nothing when the source's budget is spent."""
@@ -292,6 +398,10 @@ class UdpServer:
                 self._free.clear()
             self._free[peer] = known
         return known
+
+    def _reading_fault(self, fault: BaseException) -> None:
+        self._metrics.shed("udp_fault")
+        self._fault("a look-up for udp", fault)
 
     async def _general(self, sock: UdpSocket, message: bytes, peer: bytes) -> None:
         address, port = peer_address(peer)

@@ -44,6 +44,8 @@ VALUE_FIXED: Final = Struct(">iIBIBI")
 """index, timestamp (s), ttlType, ttl (s), permissions, octets of the type that follows."""
 _U4: Final = Struct(">I")
 PUBLIC_READ: Final = 0x02
+NOTHING_SELECTED: Final = b"\0\0\0\0"
+"""What :func:`select` returns when no value is left."""
 VALUE_OCTETS_MIN: Final = VALUE_FIXED.size + 8
 
 

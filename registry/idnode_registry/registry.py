@@ -35,6 +35,7 @@ from idnode_registry.ranges.turns import Turns
 from idnode_registry.referrals import referral
 from idnode_registry.replication.journal_feed import FrontierIndex
 from idnode_registry.replication.sequence import Sequencer
+from idnode_registry.shortcut import Shortcut
 from idnode_registry.store import Problem, Store
 from idnode_registry.templates.namespace import parse_namespace
 from idnode_registry.tombstones import is_tombstone
@@ -117,6 +118,7 @@ class Registry:
         self.homed = HomedPrefixes(store)
         self.ranges = Ranges(store)
         self._turns = Turns()
+        self.shortcut = Shortcut(self)
         self.sequencer = Sequencer(store)
         self.frontiers = FrontierIndex(store)
         self._folds_whole = store.case_mode == "fold-all"
@@ -220,6 +222,8 @@ class Registry:
             self.homed.refresh(change.name)
         if change.range_row:
             self.ranges.refresh(change.range_row)
+        if change.is_homing or change.is_prefix_handle:
+            self.shortcut.forget()
         if self.on_change is not None:
             self.on_change(change)
 

@@ -12,7 +12,7 @@ import pytest
 from idnode.adapters import SimulatedAdapters, run_simulated
 from idnode.adapters.net import Address
 from idnode.adapters.peers import peer_raw
-from idnode.answer_cache import ENTRY_OVERHEAD_OCTETS, AnswerCache, may_be_cached
+from idnode.answer_cache import ENTRY_OVERHEAD_OCTETS, AnswerCache, entry_of, may_be_cached, question_key
 from idnode.config import ListenConfig, NetworkConfig, NodeConfig
 from idnode.demo import Administrator, seed_administrator, seed_prefix
 from idnode.node import Node
@@ -141,6 +141,12 @@ def variants() -> Iterator[tuple[str, bytes]]:
 
 
 VARIANTS = dict(variants())
+
+
+def keep(cache: AnswerCache, request: bytes, name: bytes, epoch: int | None = None) -> bool:
+    """Put some answer to a request in, as the server does; whether it was kept."""
+    key, entry = question_key(request), entry_of(message())
+    return cache.takes(key, entry) and cache.put(key, name, entry, cache.epoch if epoch is None else epoch)
 
 
 def answers(order: list[bytes], *, cache_octets: int, times: int, values: tuple[HandleValue, ...]) -> list[list[bytes]]:
@@ -288,15 +294,15 @@ def test_an_answer_looked_up_before_a_write_is_not_kept() -> None:
     cache = AnswerCache(1 << 20)
     request, epoch = message(), cache.epoch
     cache.drop(Change(b"99.900/PART"))
-    assert cache.put(request, b"99.900/PART", message(), epoch) is None
-    assert cache.put(request, b"99.900/PART", message(), cache.epoch) is not None
+    assert not keep(cache, request, b"99.900/PART", epoch)
+    assert keep(cache, request, b"99.900/PART")
 
 
 def test_the_garbage_collector_does_not_look_at_kept_answers() -> None:
     """It would stop the event loop for half a microsecond each, as it does for instances of any class."""
     cache = AnswerCache(1 << 20)
     for number in range(3):
-        cache.put(message(Envelope(7, 0), body=bytes([number])), b"name", message(), cache.epoch)
+        keep(cache, message(Envelope(7, 0), body=bytes([number])), b"name")
     gc.collect()
     assert len(cache.entries) == 3
     assert not any(map(gc.is_tracked, (*cache.entries.values(), *cache._names.values(), *cache._name_of.values())))
@@ -307,7 +313,7 @@ def test_the_cache_is_bounded_and_gives_up_the_oldest() -> None:
     cache = AnswerCache(20 * (ENTRY_OVERHEAD_OCTETS + 400))
     for number in range(200):
         request = message(body=encode_request(ResolutionRequest(b"99.900/%d" % number), CURRENT))
-        cache.put(request, b"99.900/%d" % number, message(), cache.epoch)
+        keep(cache, request, b"99.900/%d" % number)
         assert cache.octets <= 20 * (ENTRY_OVERHEAD_OCTETS + 400)
     assert 0 < len(cache.entries) < 200
     for number in range(200):
@@ -315,11 +321,55 @@ def test_the_cache_is_bounded_and_gives_up_the_oldest() -> None:
     assert (len(cache.entries), cache.octets) == (0, 0)
 
 
+def full_cache() -> tuple[AnswerCache, list[bytes]]:
+    """A cache without room for another answer, and the names in it."""
+    cache = AnswerCache(20 * (ENTRY_OVERHEAD_OCTETS + 400))
+    names: list[bytes] = []
+    while keep(cache, asked(name := b"99.900/H%d" % len(names)), name):
+        names.append(name)
+    return cache, names
+
+
+def asked(name: bytes) -> bytes:
+    return message(body=encode_request(ResolutionRequest(name), CURRENT))
+
+
+def test_a_full_cache_lets_in_what_is_asked_for_again() -> None:
+    cache, names = full_cache()
+    kept = dict(cache.entries)
+    crowd = [b"99.900/C%d" % number for number in range(1_000)]
+    assert not any(keep(cache, asked(name), name) for name in crowd)
+    assert cache.entries == kept
+    assert keep(cache, asked(crowd[-1]), crowd[-1])
+    assert question_key(asked(crowd[-1])) in cache.entries
+    assert len(cache.entries) == len(names)
+
+
+def test_what_was_met_once_is_not_remembered_for_ever() -> None:
+    cache, _ = full_cache()
+    keep(cache, asked(b"99.900/once"), b"99.900/once")
+    for number in range(2_000):
+        cache.takes(b"%d" % number, entry_of(message()))
+    assert not keep(cache, asked(b"99.900/once"), b"99.900/once")
+
+
+def test_hot_names_get_into_a_cache_full_of_others_quickly() -> None:
+    """Of a crowd of names that come once each, nine of ten requests are for two names: these are hits soon."""
+    cache, _ = full_cache()
+    hits = 0
+    for number in range(1_000):
+        name = b"99.900/HOT%d" % (number % 2) if number % 10 else b"99.900/%d" % number
+        key = question_key(asked(name))
+        hits += key in cache.entries
+        keep(cache, asked(name), name)
+    assert hits >= 890
+
+
 def test_a_prefix_handle_takes_its_derived_prefixes_along() -> None:
     cache = AnswerCache(1 << 20)
     names = [b"0.NA/99.900", b"0.NA/99.900.1", b"0.NA/99.901", b"99.900/X", b"99.900.1/X"]
     for name in names:
-        cache.put(message(body=encode_request(ResolutionRequest(name), CURRENT)), name, message(), cache.epoch)
+        keep(cache, message(body=encode_request(ResolutionRequest(name), CURRENT)), name)
     assert cache.drop(Change(b"0.NA/99.900", is_prefix_handle=True)) == 2
     assert cache.drop(Change(b"0.NA/99.900", is_prefix_handle=True, has_namespace=True)) == 2
     assert len(cache.entries) == 1

@@ -20,7 +20,7 @@ from idnode_registry.access import Authority, lacking
 from idnode_registry.ask import Ask, Caller, Freshness, Reply, refusal
 from idnode_registry.errors import TemplateRefused
 from idnode_registry.execution import DAMAGE
-from idnode_registry.format import iter_value_slices, select, value_list
+from idnode_registry.format import NOTHING_SELECTED, iter_value_slices, select, value_list
 from idnode_registry.operations.common import not_here
 from idnode_registry.referrals import referral
 from idnode_registry.templates.answering import Derived, derive
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from idnode_registry.registry import Registry
 
 UNSIGNED: Final = "more records than are allowed wait for this node's signature; try again in a moment"
-NOTHING_SELECTED: Final = b"\0\0\0\0"
 READ_BITS: Final = int(ValuePermission.PUBLIC_READ | ValuePermission.ADMIN_READ)
 
 

@@ -72,8 +72,7 @@ def derive(registry: Registry, name: bytes) -> Derived:
 
 
 def _derive(registry: Registry, name: bytes, sources: tuple[_Source, ...]) -> Derived:
-    delimiter = next((each.namespace.delimiter for each in sources if each.namespace.delimiter), None)
-    delimiter = delimiter or registry.settings.template_delimiter
+    delimiter = _delimiter(registry, sources)
     at = -1 if not delimiter or b"/" not in name else name.find(delimiter, name.index(b"/"))
     if not delimiter or at < 0:
         return Derived(None, is_lasting=True)
@@ -89,6 +88,20 @@ def _derive(registry: Registry, name: bytes, sources: tuple[_Source, ...]) -> De
     if source is None:
         return Derived(values, base, values)
     return Derived(_run(registry, source, name, base, extension, values), base, values)
+
+
+def makes_nothing(registry: Registry, prefix: bytes) -> bool:
+    """Whether no name under a prefix handle can be made, until a prefix handle that is stored here changes.
+
+    Raises what :func:`derive` raises.
+    """
+    found = _namespaces(registry, prefix)
+    return found.lives_s is None and not _delimiter(registry, found.sources)
+
+
+def _delimiter(registry: Registry, sources: tuple[_Source, ...]) -> bytes | None:
+    own = next((each.namespace.delimiter for each in sources if each.namespace.delimiter), None)
+    return own or registry.settings.template_delimiter
 
 
 def _namespaces(registry: Registry, prefix: bytes) -> _Namespaces:

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
+import errno
 from collections.abc import Callable
 
 import pytest
@@ -81,6 +83,77 @@ def test_batches_of_many_sizes_arrive_whole_and_in_order(with_net, host):
         client.close()
 
     with_net(scenario)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+def test_datagrams_of_the_length_of_a_fragment_arrive_as_they_were(with_net, host):
+    """Which is what the kernel may be asked to cut: lengths that join, that do not, and single ones behind them."""
+
+    async def scenario(net: Net) -> None:
+        server, clients = net.udp_bind(host, 0), [net.udp_bind(host, 0) for _ in range(3)]
+        lengths = [512, 512, 40, 512, 512, 512, 513, 512, 0, 1, 512, 511, 900, 512, 512, 512, 1, 512]
+        sent: list[list[bytes]] = [[], [], []]
+        batch: list[Datagram] = []
+        for place, length in enumerate(lengths * 9):
+            to = place // 4 % 3
+            octets = bytes([place % 251]) * length
+            batch.append((octets, raw(clients[to])))
+            sent[to].append(octets)
+        for part in (batch[:50], batch[50:53], [(bytes(900), raw(clients[0]))], batch[53:]):
+            assert server.send_batch(part) == len(part)
+        sent[0].insert(sum(peer == raw(clients[0]) for _, peer in batch[:53]), bytes(900))
+        for client, expected in zip(clients, sent, strict=True):
+            assert [octets for octets, _ in await collect(client, len(expected))] == expected
+            client.close()
+        assert (server.counters.sent, server.counters.dropped) == (len(batch) + 1, 0)
+        server.close()
+
+    with_net(scenario)
+
+
+def test_what_was_asked_for_one_batch_does_not_cut_a_later_one(with_net):
+    async def scenario(net: Net) -> None:
+        server, client = net.udp_bind("127.0.0.1", 0), net.udp_bind("127.0.0.1", 0)
+        sent = [[7, 512, 40], [], [7], [7, 900], [512, 1], [900]]
+        for lengths in sent:
+            assert server.send_batch([(bytes(length), raw(client)) for length in lengths]) == len(lengths)
+        expected = [length for lengths in sent for length in lengths]
+        assert [len(octets) for octets, _ in await collect(client, len(expected))] == expected
+        server.close()
+        client.close()
+
+    with_net(scenario)
+
+
+@pytest.mark.parametrize("refused_from", [1, 2, 3])
+def test_a_kernel_that_does_not_cut_is_not_asked_again(monkeypatch, refused_from):
+    async def main() -> None:
+        server, client = RealNet().udp_bind("127.0.0.1", 0), RealNet().udp_bind("127.0.0.1", 0)
+        assert isinstance(server, MmsgUdpSocket)
+        send, asked = server._sendmmsg, []
+
+        def refusing(descriptor: int, headers: int, count: int, flags: int) -> int:
+            first = (headers - server._out.headers_at) // 64
+            cut = [place for place in range(first, first + count) if server._out.controls[place]]
+            asked.append(len(cut))
+            if cut[:1] == [first] and len(asked) >= refused_from:
+                ctypes.set_errno(errno.EIO)
+                return -1
+            taken: int = send(descriptor, headers, 1, flags)
+            return taken
+
+        monkeypatch.setattr(server, "_sendmmsg", refusing)
+        answers = [bytes([place]) * length for place, length in enumerate([7, 512, 3, 512, 512, 4, 5] * 2)]
+        assert server.send_batch([(octets, raw(client)) for octets in answers]) == len(answers)
+        assert [octets for octets, _ in await collect(client, len(answers))] == answers
+        assert (server.counters.sent, server.counters.dropped) == (len(answers), 0)
+        refusals = sum(count > 0 for count in asked)
+        assert server.send_batch([(octets, raw(client)) for octets in answers]) == len(answers)
+        assert sum(count > 0 for count in asked) == refusals
+        server.close()
+        client.close()
+
+    asyncio.run(main())
 
 
 def test_answers_of_one_batch_find_their_own_peers(with_net):
