@@ -265,6 +265,12 @@ class NodeConfig(_Section):
         default=None,
         description="the HS_SITE record (JSON or octets) of a site with several servers; none = described by the node",
     )
+    workers: int = Field(
+        default=1,
+        ge=1,
+        le=64,
+        description="processes that resolve, beside one that writes (Linux); 1 = one process does everything",
+    )
     server_id: int = Field(default=1, ge=1, le=2**31 - 1, description="which server of its site the node is")
     listen: ListenConfig = ListenConfig()
     store: StoreConfig = StoreConfig()

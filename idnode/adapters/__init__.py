@@ -57,9 +57,9 @@ class SimulatedAdapters(Adapters):
         return run_on_clock(self.clock, main)
 
 
-def real_adapters() -> Adapters:
-    """The machine we run on."""
-    return Adapters(RealClock(), RealNet(), RealDisk(), RealRng(), ThreadWorkers())
+def real_adapters(*, shares_ports: bool = False) -> Adapters:
+    """The machine we run on; ``shares_ports`` as :class:`RealNet` has it."""
+    return Adapters(RealClock(), RealNet(shares_ports=shares_ports), RealDisk(), RealRng(), ThreadWorkers())
 
 
 def simulated_adapters(

@@ -137,6 +137,7 @@ class UdpServer:
             self._begin()
 
     def _serve(self, sock: UdpSocket, batch: list[tuple[bytes, bytes]], now: float, until: float) -> None:
+        self._cache.catch_up()
         if self._cache.due:
             self._cache.expire(self._monotonic())
         expiration = expiration_octets(now)
