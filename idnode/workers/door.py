@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import msgpack
 
@@ -23,9 +23,9 @@ class Told(asyncio.Protocol):
         self._value = value
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.WriteTransport)
-        transport.write(pack(self._value))
-        transport.close()
+        writing = cast("asyncio.WriteTransport", transport)  # uvloop's has another base class
+        writing.write(pack(self._value))
+        writing.close()
 
 
 class _Greeted(asyncio.Protocol):
@@ -37,7 +37,7 @@ class _Greeted(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = transport  # type: ignore[assignment]
+        self._transport = cast("asyncio.Transport", transport)
 
     def data_received(self, data: bytes) -> None:
         assert self._transport is not None

@@ -16,7 +16,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from enum import IntEnum
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import msgpack
 
@@ -64,7 +64,7 @@ class Values(asyncio.Protocol):
         self.transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.transport = transport  # type: ignore[assignment]
+        self.transport = cast("asyncio.Transport", transport)  # uvloop's has another base class
 
     def data_received(self, data: bytes) -> None:
         self._unpacker.feed(data)
@@ -88,7 +88,7 @@ class Octets(asyncio.Protocol):
         self.transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.transport = transport  # type: ignore[assignment]
+        self.transport = cast("asyncio.Transport", transport)  # uvloop's has another base class
 
     def data_received(self, data: bytes) -> None:
         self._pieces.put_nowait(data)

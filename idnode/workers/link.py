@@ -157,7 +157,8 @@ class RegistryLink:
     async def _stay(self) -> None:
         while True:
             await self._ended.wait()
-            try:
-                await self._connect()
-            except NobodyListens:
-                await self._clock.sleep(RETRY_S)
+            while self._transport is None:
+                try:
+                    await self._connect()
+                except NobodyListens:
+                    await self._clock.sleep(RETRY_S)

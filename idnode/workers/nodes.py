@@ -233,6 +233,7 @@ class ResolverNode(Node):
         self._door = await open_door(self.adapters.net, self._plan.door(str(self._number)), openings)
 
     async def stop(self) -> None:
+        self.is_running = False  # nor does it tell of its end
         await super().stop()
         if self._door is not None:
             self._door.close()

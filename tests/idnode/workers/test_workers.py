@@ -1,0 +1,190 @@
+"""One node of three processes does what one process does, whichever of them is asked."""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from idnode.adapters import real_adapters
+from idnode.client.administrator import Administrator
+from idnode.client.resolver import Resolver
+from idnode_protocol.codes import OpCode, OpFlag, ResponseCode
+from idnode_protocol.message import decode_message
+from idnode_protocol.octets import Reader
+from idnode_protocol.requests import HandleRequest, ResolutionRequest, ValuesRequest
+from idnode_protocol.responses import SiteInfoResponse
+from idnode_protocol.values.site import SiteInfo
+from tests.campaigns.lives import ADMIN, SECRET
+from tests.clients.node_process import parse_counters
+from tests.idnode.cli.command_line import FREE_PORTS, idnode
+from tests.idnode.workers.several import (
+    FAST,
+    SMALL,
+    Datagrams,
+    Several,
+    Stream,
+    code_of,
+    first_value,
+    is_alive,
+    message,
+    question,
+    several,
+    url,
+)
+
+CREATES = 200
+BASIC = {"Authorization": "Basic " + base64.b64encode(f"300%3A{ADMIN.decode()}:".encode() + SECRET).decode()}
+RULER = f"authentication.server_admins=300:{ADMIN.decode()}"
+FREE = [part for pair in FREE_PORTS for part in ("--set", pair)]
+JSON = {"Content-Type": "application/json"}
+
+
+@pytest.fixture(scope="module")
+def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Several]:
+    with several(tmp_path_factory.mktemp("several"), FAST, RULER, workers=2) as running:
+        yield running
+
+
+def body(text: str) -> bytes:
+    admin = {"handle": ADMIN.decode(), "index": 300, "permissions": "011111110011"}
+    values = [
+        {"index": 1, "type": "URL", "data": text},
+        {"index": 100, "type": "HS_ADMIN", "data": {"format": "admin", "value": admin}},
+    ]
+    return json.dumps(values).encode()
+
+
+@pytest.mark.parametrize("session", [False, True])
+async def test_challenges_are_answered_on_new_connections(node: Several, session: bool) -> None:
+    """Each message has a connection of its own: the answer to a challenge meets any of the processes."""
+    adapters = real_adapters()
+    names = [f"99.901/challenged-{session}-{number}" for number in range(CREATES // (1 if session else 2))]
+    async with Resolver(node.serving.address("tcp"), adapters=adapters) as resolver:
+        who = Administrator(resolver, ADMIN.decode(), 300, secret=SECRET, transports=("tcp",), session=session)
+        async with who:
+            for name in names:
+                await who.create(name, [url(name), who.admin_value()])
+        for name in names:
+            assert (await resolver.resolve(name)).values[0].data == name.encode()
+        async with Administrator(resolver, ADMIN.decode(), 300, secret=SECRET) as again:
+            listed = [name async for name in again.list("0.NA/99.901")]
+            assert {name.upper() for name in names} <= {name.upper() for name in listed}
+    adapters.close()
+
+
+def test_every_resolver_answers_and_hears_of_changes(node: Several) -> None:
+    with Datagrams(node.native, 16) as asked:
+        for text in ("one", "two"):
+            put = node.http("/api/handles/99.901/changing", method="PUT", body=body(text), headers=JSON | BASIC)
+            assert put[0] in (200, 201)
+            for place in range(16):
+                for number in (1, 2):
+                    assert first_value(asked.ask(place, question("99.901/changing", number))) == text.encode()
+        assert node.http("/api/handles/99.901/changing", method="DELETE", headers=BASIC)[0] == 200
+        for place in range(16):
+            assert code_of(asked.ask(place, question("99.901/changing"))) == ResponseCode.HANDLE_NOT_FOUND
+
+
+async def test_a_prefix_that_is_homed_later_is_known_everywhere(node: Several) -> None:
+    adapters = real_adapters()
+    with Datagrams(node.native, 16) as asked:
+        resolver = Resolver(node.serving.address("tcp"), adapters=adapters)
+        async with resolver, Administrator(resolver, ADMIN.decode(), 300, secret=SECRET) as who:
+            for do, code in (
+                (who.unhome, ResponseCode.SERVER_NOT_RESPONSIBLE),
+                (who.home, ResponseCode.HANDLE_NOT_FOUND),
+                (who.unhome, ResponseCode.SERVER_NOT_RESPONSIBLE),
+            ):
+                await do("99.907")
+                for place in range(16):
+                    assert code_of(asked.ask(place, question("99.907/x"))) == code
+    adapters.close()
+
+
+def test_http_is_the_same_from_every_process(node: Several) -> None:
+    put = node.http("/api/handles/99.901/web", method="PUT", body=body("https://example.org/"), headers=JSON | BASIC)
+    assert (put[0], json.loads(put[2])["responseCode"]) == (201, 1)
+    for _ in range(8):
+        status, headers, octets = node.http("/api/handles/99.901/web", headers={"Accept-Encoding": "gzip"})
+        assert (status, headers["content-encoding"]) == (200, "gzip")
+        status, _, octets = node.http("/api/handles/99.901/web", headers=BASIC)
+        assert json.loads(octets)["values"][0]["data"]["value"] == "https://example.org/"
+    assert node.http("/api/handles/99.901/web?publicOnly=false", headers=BASIC)[0] == 200
+    head = node.http("/api/handles/99.901/web", method="HEAD", headers=BASIC)
+    assert (head[0], head[2]) == (200, b"")
+    assert int(head[1]["content-length"]) > 100
+    refused = node.http("/api/handles/99.901/web", method="PUT", body=body("x"), headers=JSON)
+    assert refused[0] == 401
+    assert refused[1]["www-authenticate"].startswith('Basic realm="handle", Handle sessionId=')
+    assert node.http("/api/handles/99.901/web", method="PUT", body=b"{", headers=JSON | BASIC)[0] == 400
+    assert node.http("/api/site")[0] == 200
+    assert b"example.org" in node.http("/99.901/web?noredirect", headers={"Accept": "text/html"})[2]
+    listed = node.http("/api/handles?prefix=99.901&page=0&pageSize=1", headers=BASIC)
+    assert (listed[0], len(json.loads(listed[2])["handles"])) == (200, 1)
+
+
+def test_site_information_and_private_values(node: Several) -> None:
+    with Stream(node.native) as stream:
+        answer = stream.ask(message(OpCode.GET_SITE_INFO, HandleRequest(b"99.901/x")))
+        site = SiteInfo.from_octets(SiteInfoResponse.decode(Reader(decode_message(answer).body)).site)
+        assert {each.port for each in site.servers[0].interfaces} >= {node.native[1]}
+        private = message(OpCode.RESOLUTION, ResolutionRequest(ADMIN, (300,)))
+        assert code_of(stream.ask(private)) == ResponseCode.AUTHENTICATION_NEEDED
+        certified = stream.ask(question(ADMIN.decode(), 7, int(OpFlag.CT)))
+        assert decode_message(certified).credential is not None
+
+
+def test_what_cannot_be_read_is_refused_as_elsewhere(node: Several) -> None:
+    create = message(OpCode.CREATE_HANDLE, ValuesRequest(b"99.901/by-udp", (url("x"),)))
+    with Datagrams(node.native, 1) as asked:
+        assert code_of(asked.ask(0, create)) == ResponseCode.PROTOCOL_ERROR  # administration is not for UDP
+        broken = create[:40] + b"\0\0\xff\xff" + create[44:]
+        assert code_of(asked.ask(0, broken)) == ResponseCode.PROTOCOL_ERROR
+    with Stream(node.native) as stream:
+        session = create[:4] + b"\0\0\0\7" + create[8:]
+        assert code_of(stream.ask(session)) == ResponseCode.AUTHENTICATION_NEEDED
+
+
+def test_counters_are_those_of_the_whole_node(node: Several) -> None:
+    asked_before = _counted(node)
+    with Datagrams(node.native, 24) as asked:
+        for place in range(24):
+            asked.ask(place, question(SMALL))
+    assert all(_counted(node) - asked_before == 24 for _ in range(8)), "whichever process tells"
+    assert parse_counters(node.http("/metrics")[2].decode()).values["hdl_processes", ()] == 3
+
+
+def _counted(node: Several) -> float:
+    found = parse_counters(node.http("/metrics")[2].decode()).values
+    return found.get(("hdl_requests_total", (("code", "1"), ("op", "1"), ("transport", "udp"))), 0.0)
+
+
+def test_it_is_ready_as_a_whole(node: Several) -> None:
+    assert node.readiness() == []
+    assert node.http("/livez")[0] == node.http("/startupz")[0] == 200
+    assert json.loads(node.http("/admin/replication")[2])["primary"] is True
+
+
+def test_what_does_not_go_together_is_refused(tmp_path: Path) -> None:
+    without = idnode("serve", "--workers", "2", "--set", f"key_file={tmp_path / 'key'}")
+    assert (without.code, without.out) == (2, "")
+    assert without.err == "idnode: workers share a store on disk: set store.folder, or workers = 1\n"
+    none = idnode("serve", "--workers", "0", "--check-config")
+    assert re.search(r"workers: expected a whole number, 1 to 64, not '0'", none.err)
+
+
+def test_it_stops_as_a_whole(tmp_path: Path) -> None:
+    with several(tmp_path, FAST, workers=2) as running:
+        pids = running.pids()
+        second = idnode("serve", "--set", f"store.folder={tmp_path / 'node' / 'store'}", "--workers", "2", *FREE)
+        assert (second.code, second.out) == (5, "")
+        assert "is in use by another process" in second.err
+    events = [each["event"] for each in running.serving.log]
+    assert events == ["start", *["process"] * 3, *["listen"] * 3, "stop"]
+    assert len(pids) == 3
+    assert not any(map(is_alive, pids.values()))
