@@ -285,3 +285,9 @@ class NodeConfig(_Section):
         default=None,
         description="the server's private key, made if absent; none = `server.key` beside the store's folder",
     )
+
+    def of_one_process(self) -> NodeConfig:
+        """Itself; raises ValueError when it asks for several processes, which only ``idnode serve`` starts."""
+        if self.workers > 1:
+            raise ValueError(f"workers is {self.workers}, but a node inside a program is one process: set it to 1")
+        return self

@@ -110,9 +110,7 @@ class Node:
         store: Store | None = None,
         roots: Roots | None = None,
     ) -> None:
-        if config.workers > 1:
-            raise ValueError(f"workers is {config.workers}, but a node in this process is one; use `idnode serve`")
-        self.config = config
+        self.config = config.of_one_process()
         self.adapters = adapters
         self.signer = signer
         self.metrics = Metrics()

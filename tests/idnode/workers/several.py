@@ -87,9 +87,9 @@ def several(folder: Path, *settings: str, workers: int = 2, program: Sequence[st
             assert node.stop() == 0
 
 
-def message(opcode: int, request: AnyRequest, number: int = 1, flags: int = 0) -> bytes:
-    """A request without a credential."""
-    header = Header(opcode, 0, REQUEST_FLAGS | flags, SERIAL_UNKNOWN, 0, 0, 0)
+def message(opcode: int, request: AnyRequest, number: int = 1, flags: int = 0, *, without: int = 0) -> bytes:
+    """A request without a credential; ``flags`` beside the usual ones, those in ``without`` clear."""
+    header = Header(opcode, 0, (REQUEST_FLAGS | flags) & ~without, SERIAL_UNKNOWN, 0, 0, 0)
     return build(Envelope(number, 0, CURRENT, CURRENT), header, encode_request(request, CURRENT)).to_octets()
 
 

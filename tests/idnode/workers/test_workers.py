@@ -10,15 +10,19 @@ from pathlib import Path
 
 import pytest
 
-from idnode.adapters import real_adapters
+from idnode.adapters import real_adapters, simulated_adapters
 from idnode.client.administrator import Administrator
 from idnode.client.resolver import Resolver
+from idnode.config import NodeConfig, StoreConfig
+from idnode.node import Node
+from idnode.workers.supervisor import Supervisor, WorkersRefused
 from idnode_protocol.codes import OpCode, OpFlag, ResponseCode
 from idnode_protocol.message import decode_message
 from idnode_protocol.octets import Reader
 from idnode_protocol.requests import HandleRequest, ResolutionRequest, ValuesRequest
 from idnode_protocol.responses import SiteInfoResponse
 from idnode_protocol.values.site import SiteInfo
+from idnode_registry.crypto import Signer
 from tests.campaigns.lives import ADMIN, SECRET
 from tests.clients.node_process import parse_counters
 from tests.idnode.cli.command_line import FREE_PORTS, idnode
@@ -133,7 +137,7 @@ def test_site_information_and_private_values(node: Several) -> None:
         answer = stream.ask(message(OpCode.GET_SITE_INFO, HandleRequest(b"99.901/x")))
         site = SiteInfo.from_octets(SiteInfoResponse.decode(Reader(decode_message(answer).body)).site)
         assert {each.port for each in site.servers[0].interfaces} >= {node.native[1]}
-        private = message(OpCode.RESOLUTION, ResolutionRequest(ADMIN, (300,)))
+        private = message(OpCode.RESOLUTION, ResolutionRequest(ADMIN, (300,)), without=OpFlag.PO)
         assert code_of(stream.ask(private)) == ResponseCode.AUTHENTICATION_NEEDED
         certified = stream.ask(question(ADMIN.decode(), 7, int(OpFlag.CT)))
         assert decode_message(certified).credential is not None
@@ -188,3 +192,10 @@ def test_it_stops_as_a_whole(tmp_path: Path) -> None:
     assert events == ["start", *["process"] * 3, *["listen"] * 3, "stop"]
     assert len(pids) == 3
     assert not any(map(is_alive, pids.values()))
+
+
+def test_a_node_inside_a_program_is_one_process(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="workers is 2, but a node inside a program is one process"):
+        Node(NodeConfig(workers=2), simulated_adapters(1), Signer.generate())
+    with pytest.raises(WorkersRefused, match="a virtual clock belongs to one process"):
+        Supervisor(NodeConfig(workers=2, store=StoreConfig(folder=tmp_path)), simulated_adapters(1), tmp_path / "key")
