@@ -13,8 +13,9 @@ import pytest
 from idnode.adapters import real_adapters, simulated_adapters
 from idnode.client.administrator import Administrator
 from idnode.client.resolver import Resolver
-from idnode.config import NodeConfig, StoreConfig
+from idnode.config import MirrorConfig, NodeConfig, StoreConfig
 from idnode.node import Node
+from idnode.replication.mirror import MirrorState
 from idnode.workers.supervisor import Supervisor, WorkersRefused
 from idnode_protocol.codes import OpCode, OpFlag, ResponseCode
 from idnode_protocol.message import decode_message
@@ -23,9 +24,11 @@ from idnode_protocol.requests import HandleRequest, ResolutionRequest, ValuesReq
 from idnode_protocol.responses import SiteInfoResponse
 from idnode_protocol.values.site import SiteInfo
 from idnode_registry.crypto import Signer
+from idnode_registry.keystore import read_private_key
 from tests.campaigns.lives import ADMIN, SECRET
 from tests.clients.node_process import parse_counters
 from tests.idnode.cli.command_line import FREE_PORTS, idnode
+from tests.idnode.mirrors import key_text, mirror_node, reaches
 from tests.idnode.workers.several import (
     FAST,
     SMALL,
@@ -199,3 +202,29 @@ def test_a_node_inside_a_program_is_one_process(tmp_path: Path) -> None:
         Node(NodeConfig(workers=2), simulated_adapters(1), Signer.generate())
     with pytest.raises(WorkersRefused, match="a virtual clock belongs to one process"):
         Supervisor(NodeConfig(workers=2, store=StoreConfig(folder=tmp_path)), simulated_adapters(1), tmp_path / "key")
+
+
+@pytest.mark.parametrize("way", ["tcp", "https"])
+async def test_a_mirror_takes_everything_through_a_resolver(node: Several, tmp_path: Path, way: str) -> None:
+    """Challenge, signed manifest, dump and journal, TLS in the middle of a connection: all of it is passed on."""
+    for number in range(20):
+        path = f"/api/handles/99.901/mirrored-{way}-{number}"
+        assert node.http(path, method="PUT", body=body("x" * 30_000), headers=JSON | BASIC)[0] == 201
+    secret = tmp_path / "secret"
+    secret.write_bytes(SECRET)
+    secret.chmod(0o600)
+    key = read_private_key((node.serving.log_file.parent / "server.key").read_bytes())
+    section = MirrorConfig(
+        primary=node.serving.address("tcp") if way == "tcp" else f"https://{node.serving.address('http')}",
+        primary_keys=(key_text(key),),
+        administrator=f"300:{ADMIN.decode()}",
+        secret_file=secret,
+    )
+    adapters = real_adapters()
+    async with mirror_node(adapters, section) as mirror:
+        await reaches(mirror, MirrorState.CAUGHT_UP)
+        for number in range(20):
+            assert mirror.registry.record(b"99.901/mirrored-%s-%d" % (way.encode(), number)) is not None
+        taken = mirror.registry.count(b"99.901")
+    adapters.close()
+    assert taken >= 20
