@@ -8,6 +8,7 @@ import errno
 import os
 import socket
 import ssl
+import sys
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
@@ -37,6 +38,8 @@ from idnode.adapters.net import (
 from idnode.adapters.net_sniffed import SniffedServer
 from idnode.adapters.udp_plain import PlainUdpSocket
 
+CAN_SHARE_PORTS: Final = sys.platform == "linux"
+"""Elsewhere SO_REUSEPORT is missing, or one process gets everything."""
 RECEIVE_BUFFER_OCTETS: Final = 4 * 1024 * 1024
 SEND_BUFFER_OCTETS: Final = 1024 * 1024
 """Asked for; the kernel gives at most net.core.rmem_max and wmem_max. They bridge a pause of the event loop."""

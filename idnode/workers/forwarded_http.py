@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
 FORWARDED_MAX: Final = 256
 """HTTP requests of one resolver at the registry process."""
-ANSWER_OCTETS_MAX: Final = 64 * 1024 * 1024
 OF_THE_CONNECTION: Final = frozenset(
     b"connection keep-alive proxy-connection te trailer transfer-encoding upgrade expect content-length".split()
 )
@@ -103,13 +102,12 @@ class ResolverApplication(Application):
             return False
         if call.first("publicOnly") is not None:
             return False
-        if path.startswith(HANDLES):
-            name = decode_path(path[len(HANDLES) :])
-        elif path.startswith(("/api/", "/hrls", "/admin/")) or path in ("/api", "/admin"):
+        walks, name = self._resolver.walks, decode_path(path.removeprefix(HANDLES))
+        if path.startswith(HANDLES) and name:
+            return not walks or self._resolver.registry.is_homed(name)
+        if path.startswith(("/api/", "/hrls", "/admin/")) or path in ("/api", "/admin"):
             return False
-        else:
-            name = decode_path(path[1:])
-        return not name or not self._resolver.walks or self._resolver.registry.is_homed(name)
+        return not walks  # the page for people follows aliases, wherever they lead
 
     async def _forward(self, call: Call) -> web.Response:
         body = await call.body()

@@ -68,8 +68,11 @@ class RegistryLink:
         return self._transport is not None
 
     async def start(self) -> None:
-        """Connect, and stay connected from now on. Raises NobodyListens."""
-        await self._connect()
+        """Connect, and stay connected from now on; while nobody listens, messages are refused."""
+        try:
+            await self._connect()
+        except NobodyListens:
+            self._ended.set()
         self._task = asyncio.get_running_loop().create_task(self._stay())
 
     async def stop(self) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final
@@ -16,6 +17,7 @@ from idnode.adapters import Adapters
 from idnode.adapters.clock import RealClock
 from idnode.adapters.errors import AdapterError
 from idnode.adapters.net import Address, address_of
+from idnode.adapters.net_real import CAN_SHARE_PORTS
 from idnode.adapters.processes import Child, Processes
 from idnode.adapters.shared import SharedWords
 from idnode.config import ListenConfig, NodeConfig
@@ -53,23 +55,28 @@ class _Slot:
         self._supervisor = supervisor
         self._main, self._arguments = main, arguments
         self._child: Child | None = None
-        self._is_stopping = False
+        self._stopping = asyncio.Event()
         self._task = asyncio.get_running_loop().create_task(self._keep())
 
     async def _keep(self) -> None:
         """Start it again and again until it is to stop."""
         clock, failures = self._supervisor.adapters.clock, 0
-        while not self._is_stopping:
+        while not self._stopping.is_set():
             began = clock.monotonic()
             await self._live()
-            if self._is_stopping:
-                return
             failures = 0 if clock.monotonic() - began >= STEADY_S else min(failures + 1, len(PAUSES_S))
-            await clock.sleep(PAUSES_S[max(0, failures - 1)])
+            with suppress(TimeoutError):
+                async with clock.timeout(PAUSES_S[max(0, failures - 1)]):
+                    await self._stopping.wait()
 
     async def _live(self) -> None:
         """One life, from its start to its end."""
-        child = self._child = self._supervisor.processes.start(f"idnode {self.name}", self._main, *self._arguments)
+        try:
+            child = self._supervisor.processes.start(f"idnode {self.name}", self._main, *self._arguments)
+        except OSError as wrong:
+            self._fail(Failed(f"the process {self.name} cannot be started: {wrong}", False))
+            return
+        self._child = child
         while (message := await child.receive()) is not None:
             if isinstance(message, Ready):
                 self.is_serving = True
@@ -80,7 +87,7 @@ class _Slot:
                 self._fail(message)
         was_serving, self.is_serving = self.is_serving, False
         self._supervisor.note(self, None)
-        if not self._is_stopping and was_serving:
+        if was_serving and not self._stopping.is_set():
             self._supervisor.log.write("process-lost", process=self.name, status=child.exit_code)
         if not self.ready.done():
             self._fail(Failed(f"the process {self.name} ended with status {child.exit_code} before it answered", False))
@@ -88,13 +95,13 @@ class _Slot:
     def _fail(self, failed: Failed) -> None:
         if not self.ready.done():
             self.ready.set_exception((WorkerCannotListen if failed.is_listening else OpeningError)(failed.text))
-            self._is_stopping = True
+            self._stopping.set()
         else:
             self._supervisor.log.write("process-failed", process=self.name, reason=failed.text)
 
     async def stop(self) -> None:
         """Let it finish what is under way; after 15 s it is ended."""
-        self._is_stopping = True
+        self._stopping.set()
         if self._child is not None:
             self._child.tell_to_stop()
         try:
@@ -115,6 +122,8 @@ class Supervisor:
         """Raises :class:`WorkersRefused`."""
         if config.store.folder is None:
             raise WorkersRefused("workers share a store on disk: set store.folder, or workers = 1")
+        if not CAN_SHARE_PORTS:
+            raise WorkersRefused("only Linux deals connections out to several processes: set workers = 1")
         if not isinstance(adapters.clock, RealClock):
             raise WorkersRefused("a virtual clock belongs to one process: set workers = 1")
         self.adapters = adapters

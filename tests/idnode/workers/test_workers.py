@@ -228,3 +228,13 @@ async def test_a_mirror_takes_everything_through_a_resolver(node: Several, tmp_p
         taken = mirror.registry.count(b"99.901")
     adapters.close()
     assert taken >= 20
+
+
+def test_ports_that_others_have_are_not_shared_with_them(tmp_path: Path, node: Several) -> None:
+    """Processes of one node share; two nodes of one user must not, or each would get half of the other's questions."""
+    port = node.native[1]
+    for taken in (f"listen.udp_port={port}", f"listen.tcp_port={port}"):
+        pairs = [*FREE_PORTS, taken, f"store.folder={tmp_path / 'store'}", "workers=2"]
+        refused = idnode("serve", *(part for pair in pairs for part in ("--set", pair)))
+        assert (refused.code, refused.out) == (6, "")
+        assert f"127.0.0.1:{port}: somebody listens there already" in refused.err
