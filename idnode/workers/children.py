@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import Awaitable, Callable
 
 from idnode.adapters import Adapters, real_adapters
@@ -53,6 +54,7 @@ def resolver_main(line: ParentLine, plan: NodePlan, number: int) -> None:
 
 def _run(line: ParentLine, plan: NodePlan, work: Work, *, shares_ports: bool) -> None:
     """Work until the parent says stop; what cannot work says why. The last orphan tidies up."""
+    gc.freeze()  # what was imported for all processes stays shared, and out of the collector's way
     adapters = real_adapters(shares_ports=shares_ports)
 
     async def main() -> int:
