@@ -37,7 +37,7 @@ def counted(registry: CollectorRegistry) -> list[Any]:
     ]
 
 
-class _Sum:
+class Total:
     """A collector of the sums."""
 
     def __init__(self, parts: Iterable[Sequence[Any]]) -> None:
@@ -79,5 +79,5 @@ async def exposition(net: Net, clock: Clock, own: CollectorRegistry, others: Ite
     """The Prometheus text of this process and of those behind the doors ``others``."""
     asked = await asyncio.gather(*(_ask(net, clock, path) for path in others))
     total = CollectorRegistry()
-    total.register(_Sum([counted(own), *(part for part in asked if part is not None)]))
+    total.register(Total([counted(own), *(part for part in asked if part is not None)]))
     return generate_latest(total)

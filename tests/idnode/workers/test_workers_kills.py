@@ -31,7 +31,7 @@ from tests.idnode.workers.several import (
     url,
 )
 
-KILLS = {"test": 3, "prove": 100}
+KILLS = {"test": 2, "prove": 100}
 WRITES_AGAIN_S = 2.0
 WRITERS = 4
 READ_EVERY_S = 0.005
