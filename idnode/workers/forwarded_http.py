@@ -15,7 +15,7 @@ from aiohttp import web
 
 from idnode.adapters.errors import NobodyListens
 from idnode.http.application import READ, Application, Face
-from idnode.http.call import Call, CallRefused, decode_path
+from idnode.http.call import Call, CallRefused
 from idnode.http.operations import health, lag
 from idnode.workers.engine import UNKNOWN_TEXT
 from idnode.workers.frames import Purpose
@@ -102,12 +102,11 @@ class ResolverApplication(Application):
             return False
         if call.first("publicOnly") is not None:
             return False
-        walks, name = self._resolver.walks, decode_path(path.removeprefix(HANDLES))
-        if path.startswith(HANDLES) and name:
-            return not walks or self._resolver.registry.is_homed(name)
-        if path.startswith(("/api/", "/hrls", "/admin/")) or path in ("/api", "/admin"):
-            return False
-        return not walks  # the page for people follows aliases, wherever they lead
+        if self._resolver.walks:
+            return False  # aliases and namespaces may lead to other servers
+        if path.startswith(HANDLES) and len(path) > len(HANDLES):
+            return True
+        return not path.startswith(("/api/", "/hrls", "/admin/")) and path not in ("/api", "/admin")
 
     async def _forward(self, call: Call) -> web.Response:
         body = await call.body()

@@ -44,6 +44,7 @@ from idnode.workers.streams import StreamRelay, send_stream
 from idnode.workers.totals import counted, exposition
 from idnode_protocol.handle import ROOT_HANDLE
 from idnode_registry.crypto import Signer
+from idnode_registry.elsewhere import Known, Wanted
 from idnode_registry.engines.lmdb import LmdbStore
 from idnode_registry.engines.lmdb_reader import LmdbReader
 
@@ -266,6 +267,8 @@ class ResolverNode(Node):
         # Here, because the listeners made next are given all three.
         self.cache = SharedAnswerCache(self.config.network.answer_cache_octets, self._ring, self.registry.read_anew)
         self.streams = StreamRelay(lambda: self.link)
+        if self.walks:
+            self.registry.elsewhere = _nothing_at_hand
         return ResolverEngine(
             self.registry,
             self._chain,
@@ -295,6 +298,11 @@ class ResolverNode(Node):
         """The counters of all processes, summed."""
         others = self._plan.doors_beside(str(self._number))
         return await exposition(self.adapters.net, self.adapters.clock, self.metrics.registry, others)
+
+
+def _nothing_at_hand(wanted: Wanted) -> Known | None:
+    """What other servers hold is fetched, and remembered, by the registry process: decisions that need it go there."""
+    return None
 
 
 def _reading(config: NodeConfig, resolvers: int) -> NodeConfig:
