@@ -9,11 +9,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from idnode.adapters import real_adapters, simulated_adapters
+from idnode.adapters.errors import AddressTaken
+from idnode.cli.main import app
 from idnode.client.administrator import Administrator
 from idnode.client.resolver import Resolver
-from idnode.config import MirrorConfig, NodeConfig, StoreConfig
+from idnode.config import ListenConfig, MirrorConfig, NodeConfig, StoreConfig
 from idnode.node import Node
 from idnode.replication.mirror import MirrorState
 from idnode.workers.supervisor import Supervisor, WorkersRefused
@@ -178,11 +181,15 @@ def test_it_is_ready_as_a_whole(node: Several) -> None:
 
 
 def test_what_does_not_go_together_is_refused(tmp_path: Path) -> None:
-    without = idnode("serve", "--workers", "2", "--set", f"key_file={tmp_path / 'key'}")
-    assert (without.code, without.out) == (2, "")
-    assert without.err == "idnode: workers share a store on disk: set store.folder, or workers = 1\n"
-    none = idnode("serve", "--workers", "0", "--check-config")
-    assert re.search(r"workers: expected a whole number, 1 to 64, not '0'", none.err)
+    without = CliRunner().invoke(app, ["serve", "--workers", "2", "--set", f"key_file={tmp_path / 'key'}"])
+    assert (without.exit_code, without.stdout) == (2, "")
+    assert without.stderr == "idnode: workers share a store on disk: set store.folder, or workers = 1\n"
+    none = CliRunner().invoke(app, ["serve", "--workers", "0", "--check-config"])
+    assert re.search(r"workers: expected a whole number, 1 to 64, not '0'", none.stderr)
+    with pytest.raises(ValueError, match="workers is 2, but a node inside a program is one process"):
+        Node(NodeConfig(workers=2), simulated_adapters(1), Signer.generate())
+    with pytest.raises(WorkersRefused, match="a virtual clock belongs to one process"):
+        Supervisor(NodeConfig(workers=2, store=StoreConfig(folder=tmp_path)), simulated_adapters(1), tmp_path / "key")
 
 
 def test_it_stops_as_a_whole(tmp_path: Path) -> None:
@@ -195,13 +202,6 @@ def test_it_stops_as_a_whole(tmp_path: Path) -> None:
     assert events == ["start", *["process"] * 3, *["listen"] * 3, "stop"]
     assert len(pids) == 3
     assert not any(map(is_alive, pids.values()))
-
-
-def test_a_node_inside_a_program_is_one_process(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="workers is 2, but a node inside a program is one process"):
-        Node(NodeConfig(workers=2), simulated_adapters(1), Signer.generate())
-    with pytest.raises(WorkersRefused, match="a virtual clock belongs to one process"):
-        Supervisor(NodeConfig(workers=2, store=StoreConfig(folder=tmp_path)), simulated_adapters(1), tmp_path / "key")
 
 
 @pytest.mark.parametrize("way", ["tcp", "https"])
@@ -230,11 +230,17 @@ async def test_a_mirror_takes_everything_through_a_resolver(node: Several, tmp_p
     assert taken >= 20
 
 
-def test_ports_that_others_have_are_not_shared_with_them(tmp_path: Path, node: Several) -> None:
+async def test_ports_that_others_have_are_not_shared_with_them(tmp_path: Path, node: Several) -> None:
     """Processes of one node share; two nodes of one user must not, or each would get half of the other's questions."""
-    port = node.native[1]
-    for taken in (f"listen.udp_port={port}", f"listen.tcp_port={port}"):
-        pairs = [*FREE_PORTS, taken, f"store.folder={tmp_path / 'store'}", "workers=2"]
-        refused = idnode("serve", *(part for pair in pairs for part in ("--set", pair)))
-        assert (refused.code, refused.out) == (6, "")
-        assert f"127.0.0.1:{port}: somebody listens there already" in refused.err
+    adapters = real_adapters()
+    for name in ("udp_port", "tcp_port"):
+        listen = ListenConfig(addresses=("127.0.0.1",), udp_port=0, tcp_port=0, http_port=0)
+        config = NodeConfig(
+            workers=2,
+            listen=listen.model_copy(update={name: node.native[1]}),
+            store=StoreConfig(folder=tmp_path / "store"),
+        )
+        with pytest.raises(AddressTaken, match="somebody listens there already"):
+            async with Supervisor(config, adapters, tmp_path / "key"):
+                raise AssertionError("it started")
+    adapters.close()
