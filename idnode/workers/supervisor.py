@@ -30,8 +30,8 @@ from idnode.workers.ring import RING_WORDS, make_ring
 from idnode_registry.errors import OpeningError
 
 PRELOADED: Final = ("idnode.workers.children", "uvloop")
-PAUSES_S: Final = (0.0, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 5.0)
-"""Before a process that died is started again: by how often it did so lately."""
+PAUSES_S: Final = (0.0, 0.05, 0.1, 0.2, 0.5)
+"""Before a process that died is started again: by how often it did so lately. Writing goes on within 2 s even then."""
 STEADY_S: Final = 10.0
 """Whoever lived that long has a clean record."""
 STOP_S: Final = 15.0

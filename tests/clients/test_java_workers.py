@@ -20,6 +20,7 @@ from tests.campaigns.lives import ADMIN, SECRET
 from tests.campaigns.results import RESULTS, Result
 from tests.clients.java_cells import text_value
 from tests.clients.java_client import started_client
+from tests.clients.node_process import parse_counters
 from tests.idnode.workers.several import Datagrams, Several, Stream, code_of, message, question, several
 
 CREATES = {"test": 200, "prove": 10_000}
@@ -77,8 +78,15 @@ def test_challenged_creates_all_succeed(java_class_path: str, tmp_path: Path, se
             absent = [n for n in range(wanted) if code_of(asked.ask(n % 16, question(f"99.901/java-{n}", n + 1))) != 1]
         counters = node.http("/metrics")[2].decode()
     proofs = [line for line in counters.splitlines() if line.startswith("hdl_auth_total")]
+    connections = sum(
+        value for (name, _), value in parse_counters(counters).values.items() if name == "hdl_tcp_closed_total"
+    )
+    connections = sum(
+        value for (name, _), value in parse_counters(counters).values.items() if name == "hdl_tcp_closed_total"
+    )
     print(f"{wanted} challenged creates, {len(failed)} failed, {len(absent)} absent afterwards; {proofs}")
     result.write("workers-java", creates=wanted, workers=WORKERS, failed=failed[:20], absent=absent[:20], proofs=proofs)
     assert failed == []
+    assert connections >= 2 * wanted, "the answers to challenges came on the same connections"
     assert absent == []
     assert any('method="seckey",result="ok"' in line for line in proofs)

@@ -31,15 +31,13 @@ from tests.idnode.workers.several import (
     url,
 )
 
-KILLS = {"test": 2, "prove": 100}
+KILLS = int(os.environ.get("IDNODE_WORKERS_KILLS") or {"prove": 100}.get(os.environ.get("IDNODE_CAMPAIGN", ""), 2))
 WRITES_AGAIN_S = 2.0
 WRITERS = 4
 READ_EVERY_S = 0.005
 ACKNOWLEDGED_BETWEEN = 40
-IN_FLIGHT_S = 0.02
-"""An acknowledgement that is received so soon after the kill may have been sent before it."""
 
-pytestmark = [pytest.mark.serial, pytest.mark.grows, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.serial, pytest.mark.grows, pytest.mark.timeout(600 + 30 * KILLS)]
 
 
 class Writers:
@@ -50,7 +48,7 @@ class Writers:
         self._is_over = threading.Event()
         self._number = 0
         self._guard = threading.Lock()
-        self.acknowledged: dict[str, float] = {}
+        self.acknowledged: dict[str, float] = {}  # name -> when it was asked for
         self.refused: list[tuple[float, int]] = []
         self.others: list[int] = []
         self.threads = [threading.Thread(target=self._run) for _ in range(WRITERS)]
@@ -69,10 +67,10 @@ class Writers:
                 self.others.append(-1)
                 continue
             if code == ResponseCode.SUCCESS:
-                self.acknowledged[name] = time.monotonic()
+                self.acknowledged[name] = began
             elif code == ResponseCode.SERVER_BUSY:
                 self.refused.append((time.monotonic(), round(1e3 * (time.monotonic() - began))))
-                time.sleep(0.002)
+                time.sleep(0.01)
             else:
                 self.others.append(code)
 
@@ -129,30 +127,30 @@ def killed_and_back(node: Several, writers: Writers) -> float:
     until(lambda: len(writers.acknowledged) >= enough, 30)
     refused = len(writers.refused)
     killed = node.kill("registry")
-    began = time.monotonic() + IN_FLIGHT_S
-    until(lambda: any(at > began for at in list(writers.acknowledged.values())), 10, every=0.005)
+    began = time.monotonic()
+    until(lambda: any(at > began for at in list(writers.acknowledged.values())), 10, every=0.001)
+    gap = time.monotonic() - began
     assert len(writers.refused) > refused, "a write has to be told that it was not taken"
     until(lambda: node.pids()["registry"] != killed, 5)
-    return min(at for at in list(writers.acknowledged.values()) if at > began) - began + IN_FLIGHT_S
+    return gap
 
 
 def test_the_registry_process_is_killed(tmp_path: Path, seed: int, campaign: str) -> None:
     result = Result(RESULTS if campaign == "prove" else None, seed)
-    kills = KILLS.get(campaign, KILLS["test"])
     gaps: list[float] = []
     with node_under_load(tmp_path) as (node, writers, reader):
-        for _ in range(kills):
+        for _ in range(KILLS):
             gaps.append(killed_and_back(node, writers))
         until(lambda: node.readiness() == [], 10)
     lost = _lost(tmp_path, list(writers.acknowledged))
     slowest_refusal_ms = max(ms for _, ms in writers.refused)
     print(
-        f"kills {kills}, writing again after {max(gaps):.2f} s at most, {len(writers.acknowledged)} acknowledged, "
+        f"kills {KILLS}, writing again after {max(gaps):.2f} s at most, {len(writers.acknowledged)} acknowledged, "
         f"{len(lost)} lost, {len(writers.refused)} refused, resolved {reader.answered}, slowest {reader.slowest:.3f} s"
     )
     result.write(
         "workers-kill9",
-        kills=kills,
+        kills=KILLS,
         writing_again_s=[round(each, 3) for each in gaps],
         acknowledged=len(writers.acknowledged),
         lost=lost[:20],
