@@ -92,7 +92,9 @@ class ResolverEngine(NativeEngine):
         decided = self._decided(ask, now)
         if decided is None or isinstance(decided, Plan) or decided.code == ResponseCode.AUTHENTICATION_NEEDED:
             return None
-        if decided.wanted is not None or (self._walks and wants_recursion(ask, decided)):
+        if decided.wanted is not None or decided.unsigned is not None:
+            return None
+        if self._walks and wants_recursion(ask, decided):
             return None
         return decided
 

@@ -102,8 +102,8 @@ class ResolverApplication(Application):
             return False
         if call.first("publicOnly") is not None:
             return False
-        if self._resolver.walks:
-            return False  # aliases and namespaces may lead to other servers
+        if self._resolver.walks or self._resolver.registry.sealer is not None:
+            return False  # aliases and namespaces may lead to other servers; members of ranges have to be signed
         if path.startswith(HANDLES) and len(path) > len(HANDLES):
             return True
         return not path.startswith(("/api/", "/hrls", "/admin/")) and path not in ("/api", "/admin")

@@ -17,7 +17,7 @@ from idnode.adapters.errors import NobodyListens
 from idnode.adapters.net import StreamServer
 from idnode.adapters.shared import SharedWords
 from idnode.chain import Link
-from idnode.config import NodeConfig, TrustConfig
+from idnode.config import NodeConfig
 from idnode.exchange import Answers
 from idnode.heads import HeadKeeper
 from idnode.http.application import build_application
@@ -306,9 +306,10 @@ def _nothing_at_hand(wanted: Wanted) -> Known | None:
 
 
 def _reading(config: NodeConfig, resolvers: int) -> NodeConfig:
-    """What a resolver does with the node's configuration: it signs no records, and has its share of what strangers
-    may be sent by UDP, whose forged senders would otherwise get it from each resolver."""
+    """What a resolver does with the node's configuration: it verifies nobody's records, and has its share of what
+    strangers may be sent by UDP, whose forged senders would otherwise get it from each resolver."""
     network = config.network
     names = ("untrusted_udp_octets_per_s", "untrusted_udp_burst_octets")
+    trust = config.trust.model_copy(update={"verify": "off"})
     share = {name: -(-getattr(network, name) // resolvers) for name in names}
-    return config.model_copy(update={"trust": TrustConfig(), "network": network.model_copy(update=share)})
+    return config.model_copy(update={"trust": trust, "network": network.model_copy(update=share)})

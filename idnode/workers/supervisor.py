@@ -27,6 +27,7 @@ from idnode.workers.board import Board
 from idnode.workers.children import registry_main, resolver_main
 from idnode.workers.plan import Failed, NodePlan, Ready
 from idnode.workers.ring import RING_WORDS, make_ring
+from idnode_registry.engines.opening import engine_of
 from idnode_registry.errors import OpeningError
 
 PRELOADED: Final = ("idnode.workers.children", "uvloop")
@@ -122,6 +123,8 @@ class Supervisor:
         """Raises :class:`WorkersRefused`."""
         if config.store.folder is None:
             raise WorkersRefused("workers share a store on disk: set store.folder, or workers = 1")
+        if config.store.engine == "rocksdb" or engine_of(adapters.disk, str(config.store.folder)) == "rocksdb":
+            raise WorkersRefused("a store of the engine rocksdb belongs to one process: set workers = 1, or use lmdb")
         if not CAN_SHARE_PORTS:
             raise WorkersRefused("only Linux deals connections out to several processes: set workers = 1")
         if not isinstance(adapters.clock, RealClock):

@@ -124,6 +124,7 @@ class Registry:
     def read_anew(self) -> None:
         """Take over what the store says by now about this server; for stores that another process writes."""
         self.homed = HomedPrefixes(self.store)
+        self.ranges.catch_up()
 
     def take_place(self, site: SiteInfo, server_id: int) -> None:
         """Be that server of this site: other servers' names get 301. Raises :class:`NoSuchServer`, changing nothing."""

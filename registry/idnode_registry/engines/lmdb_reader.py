@@ -81,6 +81,7 @@ class LmdbReader(LmdbStore):
         self._expand = self._compactor.expand
         self._writer = _NoWriter(tables)  # type: ignore[assignment]
         self._closed = False
+
     @classmethod
     def open_reading(
         cls, path: str, case_mode: CaseMode, *, disk: Disk, map_octets: int = MAP_OCTETS_START

@@ -80,7 +80,7 @@ def several(folder: Path, *settings: str, workers: int = 2, program: Sequence[st
     """The node; its records stay in ``folder``, so that it can be started again. Killed at the end if it still runs."""
     place = folder / "node"
     if not place.exists():
-        Folder(place)
+        Folder(place, "lmdb")
     with serving(place, settings=(PREFIXES, f"workers={workers}", *settings), program=program) as node:
         yield Several(node, workers)
         if node.process.poll() is None:

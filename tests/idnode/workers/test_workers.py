@@ -116,6 +116,27 @@ async def test_a_prefix_that_is_homed_later_is_known_everywhere(node: Several) -
     adapters.close()
 
 
+def test_ranges_and_what_is_put_over_them_are_known_everywhere(node: Several) -> None:
+    values = b'{"values": [{"index": 1, "type": "URL", "data": "https://example.org/{}"}]}'
+    range_path = "/api/ranges/99.901/RANGED{001-100}".replace("{", "%7B").replace("}", "%7D")
+    with Datagrams(node.native, 16) as asked:
+
+        def answers(expected: int | bytes) -> None:
+            for place in range(16):
+                answer = asked.ask(place, question("99.901/ranged007", place + 1))
+                assert (first_value(answer) if isinstance(expected, bytes) else code_of(answer)) == expected
+
+        answers(int(ResponseCode.HANDLE_NOT_FOUND))
+        made = node.http(range_path, method="PUT", body=values, headers=JSON | BASIC)
+        assert made[0] == 201, made
+        answers(b"https://example.org/007")
+        member = "/api/handles/99.901/RANGED007"
+        assert node.http(member, method="PUT", body=body("its own"), headers=JSON | BASIC)[0] in (200, 201)
+        answers(b"its own")
+        assert node.http(member, method="DELETE", headers=BASIC)[0] == 200
+        answers(int(ResponseCode.HANDLE_NOT_FOUND))
+
+
 def test_http_is_the_same_from_every_process(node: Several) -> None:
     put = node.http("/api/handles/99.901/web", method="PUT", body=body("https://example.org/"), headers=JSON | BASIC)
     assert (put[0], json.loads(put[2])["responseCode"]) == (201, 1)
@@ -188,6 +209,9 @@ def test_what_does_not_go_together_is_refused(tmp_path: Path) -> None:
     assert re.search(r"workers: expected a whole number, 1 to 64, not '0'", none.stderr)
     with pytest.raises(ValueError, match="workers is 2, but a node inside a program is one process"):
         Node(NodeConfig(workers=2), simulated_adapters(1), Signer.generate())
+    rocks = StoreConfig(folder=tmp_path, engine="rocksdb")
+    with pytest.raises(WorkersRefused, match="the engine rocksdb belongs to one process"):
+        Supervisor(NodeConfig(workers=2, store=rocks), simulated_adapters(1), tmp_path / "key")
     with pytest.raises(WorkersRefused, match="a virtual clock belongs to one process"):
         Supervisor(NodeConfig(workers=2, store=StoreConfig(folder=tmp_path)), simulated_adapters(1), tmp_path / "key")
 
