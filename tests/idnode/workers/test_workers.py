@@ -117,7 +117,7 @@ async def test_a_prefix_that_is_homed_later_is_known_everywhere(node: Several) -
 
 
 def test_ranges_and_what_is_put_over_them_are_known_everywhere(node: Several) -> None:
-    values = b'{"values": [{"index": 1, "type": "URL", "data": "https://example.org/{}"}]}'
+    values = b'{"values": %b}' % body("https://example.org/${serial}")
     range_path = "/api/ranges/99.901/RANGED{001-100}".replace("{", "%7B").replace("}", "%7D")
     with Datagrams(node.native, 16) as asked:
 
