@@ -7,6 +7,7 @@ Nothing is remembered that the writer may change. A prefix this process has not 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from threading import Lock
 from typing import Any, Final, TypeVar
 
 import lmdb
@@ -80,6 +81,7 @@ class LmdbReader(LmdbStore):
         self._compactor = Compactor(read_templates(tables).items(), self._template)
         self._expand = self._compactor.expand
         self._writer = _NoWriter(tables)  # type: ignore[assignment]
+        self._mapping = Lock()  # the gate is shut by one thread at a time
         self._closed = False
 
     @classmethod
@@ -157,8 +159,9 @@ class LmdbReader(LmdbStore):
                 self._map_anew()
 
     def _map_anew(self) -> None:
-        self._gate.shut()
-        try:
-            self._env.set_mapsize(0)  # 0 = as the file says
-        finally:
-            self._gate.open()
+        with self._mapping:
+            self._gate.shut()
+            try:
+                self._env.set_mapsize(0)  # 0 = as the file says
+            finally:
+                self._gate.open()

@@ -25,6 +25,7 @@ from idnode_protocol.message import decode_message
 from idnode_protocol.octets import Reader
 from idnode_protocol.requests import HandleRequest, ResolutionRequest, ValuesRequest
 from idnode_protocol.responses import SiteInfoResponse
+from idnode_protocol.value import HandleValue
 from idnode_protocol.values.site import SiteInfo
 from idnode_registry.crypto import Signer
 from idnode_registry.keystore import read_private_key
@@ -135,6 +136,26 @@ def test_ranges_and_what_is_put_over_them_are_known_everywhere(node: Several) ->
         answers(b"its own")
         assert node.http(member, method="DELETE", headers=BASIC)[0] == 200
         answers(int(ResponseCode.HANDLE_NOT_FOUND))
+
+
+async def test_a_namespace_that_is_written_later_makes_names_everywhere(node: Several) -> None:
+    """What a prefix handle says about names under it is remembered by nobody beyond its change."""
+    namespace = b"<n><template delimiter='@'><value type='URL' data='made'/></template></n>"
+    adapters = real_adapters()
+    resolver = Resolver(node.serving.address("tcp"), adapters=adapters)
+    with Datagrams(node.native, 16) as asked:
+
+        def codes() -> set[int]:
+            return {code_of(asked.ask(place, question("99.901/base@7", place + 1))) for place in range(16)}
+
+        async with resolver, Administrator(resolver, ADMIN.decode(), 300, secret=SECRET) as who:
+            await who.create("99.901/base", [url("x"), who.admin_value()])
+            for _ in range(2):
+                assert codes() == {ResponseCode.HANDLE_NOT_FOUND}
+                await who.add("0.NA/99.901", [HandleValue(50, "HS_NAMESPACE", namespace)])
+                assert codes() == {ResponseCode.SUCCESS}
+                await who.remove("0.NA/99.901", [50])
+    adapters.close()
 
 
 def test_http_is_the_same_from_every_process(node: Several) -> None:
