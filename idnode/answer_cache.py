@@ -163,6 +163,9 @@ class AnswerCache:
                 if self._expires.get(key) == expires:
                     self._remove(key)
 
+    def catch_up(self) -> None:
+        """Forget what other processes changed meanwhile; here nobody else writes. Called once per batch."""
+
     def drop(self, change: Change) -> int:
         """Forget what a change made wrong; returns how many answers went. Safe from any thread."""
         with self._lock:

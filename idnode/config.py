@@ -265,6 +265,12 @@ class NodeConfig(_Section):
         default=None,
         description="the HS_SITE record (JSON or octets) of a site with several servers; none = described by the node",
     )
+    workers: int = Field(
+        default=1,
+        ge=1,
+        le=64,
+        description="processes that resolve, beside one that writes (Linux); 1 = one process does everything",
+    )
     server_id: int = Field(default=1, ge=1, le=2**31 - 1, description="which server of its site the node is")
     listen: ListenConfig = ListenConfig()
     store: StoreConfig = StoreConfig()
@@ -279,3 +285,9 @@ class NodeConfig(_Section):
         default=None,
         description="the server's private key, made if absent; none = `server.key` beside the store's folder",
     )
+
+    def of_one_process(self) -> NodeConfig:
+        """Itself; raises ValueError when it asks for several processes, which only ``idnode serve`` starts."""
+        if self.workers > 1:
+            raise ValueError(f"workers is {self.workers}, but a node inside a program is one process: set it to 1")
+        return self

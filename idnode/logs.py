@@ -42,6 +42,9 @@ EVENTS: Final[dict[str, Event]] = {
     "start": Event(logging.INFO, "the node answers; `name`, `role`, `version`, `store`"),
     "listen": Event(logging.INFO, "a listener is open; `transport`, `address`"),
     "stop": Event(logging.INFO, "the node stopped after finishing what was under way; `name`"),
+    "process": Event(logging.INFO, "a process of a node with workers answers; `process`, `pid`"),
+    "process-lost": Event(logging.ERROR, "a process ended by itself and is started again; `process`, `status`"),
+    "process-failed": Event(logging.ERROR, "a process cannot be started again and is tried later; `process`, `reason`"),
     "read-only": Event(logging.ERROR, "a write to the disk failed: no more are taken until a restart; `reason`"),
     "storage-full": Event(logging.ERROR, "the disk's reserve is reached: writes are refused until space is free"),
     "damaged-record": Event(

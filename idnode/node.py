@@ -25,6 +25,7 @@ from idnode.config import NodeConfig
 from idnode.country.keys import refuse_test_key
 from idnode.exchange import Challenged, Exchange
 from idnode.heads import HeadKeeper
+from idnode.http.application import Application
 from idnode.links.authentication import AuthenticationLink
 from idnode.links.elsewhere import ElsewhereLink
 from idnode.links.limits import LimitsLink
@@ -96,8 +97,10 @@ class Node:
 
     ``signer`` holds the server's private key. A ``store`` that is given is used instead of the configured one and is
     left open at the end. ``roots`` are where the walk for other servers' names begins, in the place of
-    ``resolution.client_config``.
+    ``resolution.client_config``. ``face`` is what answers over HTTP.
     """
+
+    face: type[Application] = Application
 
     def __init__(
         self,
@@ -108,7 +111,7 @@ class Node:
         store: Store | None = None,
         roots: Roots | None = None,
     ) -> None:
-        self.config = config
+        self.config = config.of_one_process()
         self.adapters = adapters
         self.signer = signer
         self.metrics = Metrics()
@@ -418,7 +421,8 @@ class Node:
         place = Place.of(site, server_id)
         if site.servers[place.position].public_key != self.signer.public_key_octets:
             raise NoSuchServer(f"server {server_id} of the site record has another key than this node")
-        await asyncio.wrap_future(self.store.put_meta(SITE_META, site.to_octets()))
+        if self.store.get_meta(SITE_META) != site.to_octets():
+            await asyncio.wrap_future(self.store.put_meta(SITE_META, site.to_octets()))
         self._take(site, (("HS_SITE", site),), server_id)
 
     def _take(self, site: SiteInfo, sites: tuple[tuple[str, SiteInfo], ...], server_id: int) -> None:

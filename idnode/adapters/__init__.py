@@ -60,9 +60,10 @@ class SimulatedAdapters(Adapters):
         return run_on_clock(self.clock, main)
 
 
-def real_adapters() -> Adapters:
-    """The machine we run on."""
-    return Adapters(RealClock(), RealNet(), RealDisk(), RealRng(), ThreadWorkers(), ThreadWorkers(READERS))
+def real_adapters(*, shares_ports: bool = False) -> Adapters:
+    """The machine we run on; ``shares_ports`` as :class:`RealNet` has it."""
+    net = RealNet(shares_ports=shares_ports)
+    return Adapters(RealClock(), net, RealDisk(), RealRng(), ThreadWorkers(), ThreadWorkers(READERS))
 
 
 def simulated_adapters(

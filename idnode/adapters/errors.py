@@ -44,6 +44,13 @@ class Unreachable(AdapterError):
         super().__init__(f"cannot reach {host} port {port}: {reason}")
 
 
+class NobodyListens(AdapterError):
+    """No process listens on the Unix socket: it has ended, or has not begun yet."""
+
+    def __init__(self, path: str, reason: object) -> None:
+        super().__init__(f"nobody listens on {path}: {reason}")
+
+
 class ChannelClosed(AdapterError):
     """The datagram channel was closed, by us; nothing can be sent or received on it any more."""
 

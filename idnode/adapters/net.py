@@ -170,6 +170,14 @@ class Net(Protocol):
     ) -> tuple[asyncio.Transport, AnyProtocol]:
         """Connect. No timeout of its own: use ``clock.timeout``. Raises Unreachable."""
 
+    async def listen_local(self, protocol_factory: Callable[[], asyncio.BaseProtocol], path: str) -> StreamServer:
+        """Listen on a Unix socket, for processes of this machine that may enter its folder. Raises ListenFailed."""
+
+    async def dial_local(
+        self, protocol_factory: Callable[[], AnyProtocol], path: str
+    ) -> tuple[asyncio.Transport, AnyProtocol]:
+        """Connect to a Unix socket. Raises NobodyListens."""
+
     async def dial_datagram(self, host: str, port: int) -> DatagramChannel:
         """A channel to one peer, from a port of its own. Raises Unreachable."""
 

@@ -8,6 +8,7 @@ import errno
 import os
 import socket
 import ssl
+import sys
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
@@ -20,6 +21,7 @@ from idnode.adapters.errors import (
     AddressTaken,
     ChannelClosed,
     ListenFailed,
+    NobodyListens,
     Unreachable,
 )
 from idnode.adapters.net import (
@@ -36,6 +38,8 @@ from idnode.adapters.net import (
 from idnode.adapters.net_sniffed import SniffedServer
 from idnode.adapters.udp_plain import PlainUdpSocket
 
+CAN_SHARE_PORTS: Final = sys.platform == "linux"
+"""Elsewhere SO_REUSEPORT is missing, or one process gets everything."""
 RECEIVE_BUFFER_OCTETS: Final = 4 * 1024 * 1024
 SEND_BUFFER_OCTETS: Final = 1024 * 1024
 """Asked for; the kernel gives at most net.core.rmem_max and wmem_max. They bridge a pause of the event loop."""
@@ -55,7 +59,7 @@ _FAILURES: Final[dict[int, tuple[type[ListenFailed], str, str]]] = {
 """What the operating system says, whose fault that is and what to do about it."""
 
 
-def _bound_socket(kind: str, host: str, port: int) -> socket.socket:
+def _bound_socket(kind: str, host: str, port: int, *, is_shared: bool = False) -> socket.socket:
     """A non-blocking socket, bound. Raises ListenFailed, NotAnAddress."""
     wanted = address_of(host, port)
     sock = None
@@ -68,6 +72,8 @@ def _bound_socket(kind: str, host: str, port: int) -> socket.socket:
             # Lets a restarted node listen while old connections linger; two listeners on a port it does not allow.
             # For datagrams it would: there a second process could steal the port, so it stays off.
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if is_shared:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         sock.bind((host, port))
     except OSError as error:
         if sock is not None:
@@ -88,13 +94,15 @@ def _address(sock: socket.socket) -> Address:
     return address_of(host, port)
 
 
-def _bound_group(wanted: Sequence[tuple[str, str]], port: int) -> list[socket.socket]:
+def _bound_group(wanted: Sequence[tuple[str, str]], port: int, *, is_shared: bool = False) -> list[socket.socket]:
     """Sockets for several (kind, host), all with one port; with port 0 one is looked for that is free for all."""
     for tries_left in reversed(range(SAME_PORT_TRIES)):
         group: list[socket.socket] = []
         try:
             for kind, host in wanted:
-                group.append(_bound_socket(kind, host, group[0].getsockname()[1] if group else port))
+                group.append(
+                    _bound_socket(kind, host, group[0].getsockname()[1] if group else port, is_shared=is_shared)
+                )
         except ListenFailed as failed:
             for sock in group:
                 sock.close()
@@ -165,13 +173,18 @@ class RealDatagramChannel:
 
 
 class RealNet:
-    """The kernel's network. ``is_batched=False`` takes the portable datagram socket even where the fast one exists."""
+    """The kernel's network. ``is_batched=False`` takes the portable datagram socket even where the fast one exists.
 
-    def __init__(self, *, is_batched: bool = udp_mmsg.IS_AVAILABLE) -> None:
+    With ``shares_ports`` several processes of one user may listen on the same ports, and the kernel deals datagrams and
+    connections out to them by their addresses (SO_REUSEPORT); all of them must want it.
+    """
+
+    def __init__(self, *, is_batched: bool = udp_mmsg.IS_AVAILABLE, shares_ports: bool = False) -> None:
         self._is_batched = is_batched
+        self._shares_ports = shares_ports
 
     def udp_bind(self, host: str, port: int) -> UdpSocket:
-        sock = _bound_socket("udp", host, port)
+        sock = _bound_socket("udp", host, port, is_shared=self._shares_ports)
         for option, octets in ((socket.SO_RCVBUF, RECEIVE_BUFFER_OCTETS), (socket.SO_SNDBUF, SEND_BUFFER_OCTETS)):
             with contextlib.suppress(OSError):  # some systems refuse where Linux gives less; then the default stays
                 sock.setsockopt(socket.SOL_SOCKET, option, octets)
@@ -188,10 +201,10 @@ class RealNet:
         sniffed_tls: TlsSource | None = None,
     ) -> StreamServer:
         if sniffed_tls is not None:
-            sock = _bound_group([("tcp", as_hosts(host)[0])], port)[0]
+            sock = _bound_group([("tcp", as_hosts(host)[0])], port, is_shared=self._shares_ports)[0]
             return SniffedServer(sock, _address(sock), protocol_factory, sniffed_tls, backlog)
         loop = asyncio.get_running_loop()
-        group = _bound_group([("tcp", one) for one in as_hosts(host)], port)
+        group = _bound_group([("tcp", one) for one in as_hosts(host)], port, is_shared=self._shares_ports)
         addresses = [_address(sock) for sock in group]
         servers: list[asyncio.Server] = []
         try:
@@ -227,6 +240,23 @@ class RealNet:
             )
         except (OSError, UnicodeError) as error:
             raise Unreachable(host, port, _reason(error)) from error
+
+    async def listen_local(self, protocol_factory: Callable[[], asyncio.BaseProtocol], path: str) -> StreamServer:
+        with contextlib.suppress(FileNotFoundError):  # what a process that was killed left behind
+            os.unlink(path)
+        try:
+            server = await asyncio.get_running_loop().create_unix_server(protocol_factory, path, backlog=BACKLOG)
+        except OSError as error:
+            raise ListenFailed("local", path, _reason(error), "choose another folder") from error
+        return RealStreamServer([server], [])
+
+    async def dial_local(
+        self, protocol_factory: Callable[[], AnyProtocol], path: str
+    ) -> tuple[asyncio.Transport, AnyProtocol]:
+        try:
+            return await asyncio.get_running_loop().create_unix_connection(protocol_factory, path)
+        except OSError as error:
+            raise NobodyListens(path, _reason(error)) from error
 
     async def dial_datagram(self, host: str, port: int) -> DatagramChannel:
         try:

@@ -226,6 +226,14 @@ class SimulatedNet:
         transport.join(SimulatedTransport(self.wire, there, here, server.protocol_factory()))
         return transport, protocol
 
+    async def listen_local(self, protocol_factory: Callable[[], asyncio.BaseProtocol], path: str) -> StreamServer:
+        raise NotSimulated("the simulated network has no Unix sockets: a simulation is one process")
+
+    async def dial_local(
+        self, protocol_factory: Callable[[], AnyProtocol], path: str
+    ) -> tuple[asyncio.Transport, AnyProtocol]:
+        raise NotSimulated("the simulated network has no Unix sockets: a simulation is one process")
+
     async def dial_datagram(self, host: str, port: int) -> DatagramChannel:
         there = address_of(LOCALHOST.get(host, host), port)
         return SimulatedDatagramChannel(self._bind(address_of(self._homes[there.family], 0)), there)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import signal
 import sys
 from pathlib import Path
@@ -12,35 +11,18 @@ from typing import Annotated, Final
 import typer
 
 from idnode.adapters import real_adapters
-from idnode.adapters.clock import RealClock
 from idnode.cli.exits import Exit, errors_as_lines, fail
 from idnode.country.country import Country, usable_addresses
 from idnode.country.nodes import Habits
 from idnode.country.shipped import SHIPPED, find_topology
 from idnode.country.topology import Trusting
-from idnode.logs import configure
+from idnode.event_loop import run, settle
 from idnode.ready import keep_ready_file
 from idnode.self_check import CheckReport, SelfCheck
 
 TRUSTING: Final[dict[str, Trusting]] = {"off": "off", "report": "report", "require": "require"}
 SHOWN_MAX: Final = 12
 """Nodes that are listed for people; of larger countries only the numbers."""
-
-
-def _loop_factory() -> type[asyncio.AbstractEventLoop] | None:
-    try:
-        import uvloop
-    except ImportError:
-        return None
-    loop: type[asyncio.AbstractEventLoop] = uvloop.Loop
-    return loop
-
-
-def run(main: object, log_level: str = "warning") -> int:
-    """Run a coroutine on the fastest loop there is, with the log on standard error; its result."""
-    configure(log_level, sys.stderr, RealClock().monotonic)
-    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        return int(runner.run(main))  # type: ignore[arg-type]
 
 
 def stop_event() -> asyncio.Event:
@@ -56,12 +38,6 @@ def stop_event() -> asyncio.Event:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop)
     return event
-
-
-def settle() -> None:
-    """What start-up made stays: the garbage collector need not walk it again, which stops the loop for 20 to 70 ms."""
-    gc.collect()
-    gc.freeze()
 
 
 def _print_usage(country: Country) -> None:

@@ -170,6 +170,6 @@ class Application:
 def build_application(node: Node) -> web.Application:
     """The aiohttp application of a node."""
     application = web.Application(client_max_size=JSON_OCTETS_MAX + 1)
-    face = Application(node)
+    face = node.face(node)
     application.router.add_route("*", "/{anything:.*}", face.__call__)
     return application

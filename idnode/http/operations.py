@@ -16,12 +16,13 @@ LAG_S_MAX: Final = 1.0
 """A turn of the event loop that takes longer is no life."""
 
 
-def _health(reasons: list[str]) -> web.Response:
+def health(reasons: list[str]) -> web.Response:
+    """200, or 503 with the reasons."""
     status = "not ok" if reasons else "ok"
     return json_response(None, 503 if reasons else 200, {"status": status, "reasons": reasons})
 
 
-async def _lag(call: Call) -> list[str]:
+async def lag(call: Call) -> list[str]:
     """Whether the event loop turns in time: everything that waits now runs once before the clock is read again."""
     clock = call.node.adapters.clock
     began = clock.monotonic()
@@ -32,17 +33,17 @@ async def _lag(call: Call) -> list[str]:
 
 async def livez(call: Call) -> web.Response:
     """The event loop turns; a wedged one does not even answer."""
-    return _health(await _lag(call))
+    return health(await lag(call))
 
 
 async def readyz(call: Call) -> web.Response:
     """Whether the node may be sent traffic, and if not why."""
-    return _health(call.node.readiness() + await _lag(call))
+    return health(call.node.readiness() + await lag(call))
 
 
 async def startupz(call: Call) -> web.Response:
     """Whether the node has started."""
-    return _health([] if call.node.has_started else ["the node is starting"])
+    return health([] if call.node.has_started else ["the node is starting"])
 
 
 async def metrics(call: Call) -> web.Response:

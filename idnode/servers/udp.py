@@ -180,6 +180,7 @@ class UdpServer:
             self._begin()
 
     def _serve(self, sock: UdpSocket, batch: list[Datagram], now: float, until: float) -> None:
+        self._cache.catch_up()
         if self._cache.due:
             self._cache.expire(self._monotonic())
         turn = _Turn(sock, now, expiration_octets(now), until)

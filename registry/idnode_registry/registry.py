@@ -123,6 +123,11 @@ class Registry:
         self.frontiers = FrontierIndex(store)
         self._folds_whole = store.case_mode == "fold-all"
 
+    def read_anew(self) -> None:
+        """Take over what the store says by now about this server; for stores that another process writes."""
+        self.homed = HomedPrefixes(self.store)
+        self.ranges.catch_up()
+
     def take_place(self, site: SiteInfo, server_id: int) -> None:
         """Be that server of this site: other servers' names get 301. Raises :class:`NoSuchServer`, changing nothing."""
         self.place = Place.of(site, server_id)

@@ -144,6 +144,14 @@ class LmdbStore(EmbeddedStore):
         self._disk.sync(folder)
         self._require_sound(LmdbStore.open(folder, self._case_mode, disk=self._disk), folder)
 
+    def forget_dead_readers(self) -> int:
+        """Free what readers of processes that died hold on to; how many there were. The file would grow meanwhile."""
+        slot = self._enter()
+        try:
+            return int(self._env.reader_check())
+        finally:
+            self._gate.leave(slot)
+
     def _numbers_now(self) -> frozenset[bytes]:
         slot = self._enter()
         try:

@@ -92,6 +92,28 @@ def open_tables(path: str, case_mode: CaseMode, disk: Disk, *, fsync: bool, map_
         raise
 
 
+def open_tables_for_reading(path: str, case_mode: CaseMode, map_octets: int) -> LmdbTables:
+    """Open a file that another process writes; raises FormatRefused, CaseModeMismatch or OpeningError."""
+    try:
+        env = lmdb.Environment(
+            path,
+            map_size=map_octets,
+            max_dbs=len(_TABLES),
+            max_readers=READERS_MAX,
+            max_spare_txns=SPARE_TRANSACTIONS,
+            create=False,
+            readonly=True,
+        )
+    except (lmdb.Error, OSError) as wrong:
+        raise OpeningError(f"{path}/{DATA_NAME} cannot be opened for reading: {wrong}") from wrong
+    try:
+        require_ours(_read_format(env), path, f"{path}/{DATA_NAME}", case_mode)
+        return LmdbTables(env, *(env.open_db(name, create=False) for name in _TABLES))
+    except BaseException:
+        env.close()
+        raise
+
+
 def _read_format(env: lmdb.Environment) -> bytes | None:
     """The format row; None when there is no such table either."""
     try:
