@@ -25,3 +25,7 @@ class PeerMissing(BenchError):
 
 class NotAResult(BenchError):
     """A file is not a result of ``idnode bench``, or of another version; the message says what is wrong with it."""
+
+
+class WrongPopulation(BenchError):
+    """The data folder does not hold the population that is asked for; the message says what to do."""

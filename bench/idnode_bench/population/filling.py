@@ -1,0 +1,162 @@
+"""Fills the data folder of a node: prefixes homed, an administrator, every record bulk-loaded, resumable.
+
+::
+
+    FOLDER/store            what ``idnode serve --set store.folder=FOLDER/store`` opens
+    FOLDER/population.json  what it holds, written first: a load that was cut off goes on where it ended
+
+The only place where the harness touches the registry.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any, Final
+
+from idnode.adapters import Adapters
+from idnode.config import NodeConfig, StoreConfig
+from idnode.demo import Administrator, seed_administrator, seed_prefix
+from idnode_bench.errors import WrongPopulation
+from idnode_bench.machine import elapsed_s, read_text
+from idnode_bench.population.factory import Population, Prefix
+from idnode_protocol.handle import fold
+from idnode_registry.crypto import Signer
+from idnode_registry.format import pack
+from idnode_registry.journal import load_appender
+from idnode_registry.registry import Registry
+from idnode_registry.store import Store
+
+RUN_RECORDS: Final = 200_000
+"""One bulk load, read whole into memory: about 200 MB of reference records."""
+ADMIN_HANDLE: Final = b"99.900/BENCH"
+ADMIN_SECRET: Final = b"bench-secret"
+"""Of a throw-away node on loopback; the harness registers with it."""
+ADMIN_PREFIX: Final = b"99.900"
+WRITE_PREFIX: Final = b"99.900.1"
+"""Where the harness registers; no record of a population lies under it."""
+
+Progress = Callable[[int, int], None]
+"""(records stored, records in all)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Filled:
+    """What a fill did. ``loaded`` is without what an earlier one had stored."""
+
+    loaded: int
+    duration_s: float
+
+    @property
+    def per_s(self) -> float:
+        return self.loaded / self.duration_s if self.duration_s > 0 else 0.0
+
+
+def store_folder(data: Path) -> Path:
+    """Where the store of a data folder lies."""
+    return data / "store"
+
+
+def store_config(data: Path, engine: str = "lmdb") -> StoreConfig:
+    """The store settings of a filled folder. Raises :class:`WrongPopulation` for an engine this idnode lacks."""
+    wanted: dict[str, Any] = {"folder": store_folder(data)}
+    if engine != "lmdb":
+        if "engine" not in StoreConfig.model_fields:
+            raise WrongPopulation(f"this idnode has no store engine {engine!r}, only lmdb")
+        wanted["engine"] = engine
+    return StoreConfig(**wanted)
+
+
+def describe(population: Population, engine: str = "lmdb") -> dict[str, object]:
+    """The content of population.json."""
+    return {
+        "records": population.count,
+        "seed": population.seed,
+        "kind": population.kind,
+        "prefixes": population.prefix_count,
+        "engine": engine,
+    }
+
+
+def read_population(adapters: Adapters, data: Path) -> tuple[Population, str]:
+    """The population a folder was filled with, and its engine. Raises :class:`WrongPopulation`."""
+    text = read_text(adapters.disk, data / "population.json")
+    if text is None:
+        raise WrongPopulation(f"{data} holds no population.json: fill it with idnode bench populate --data {data}")
+    try:
+        found = json.loads(text)
+        population = Population(found["records"], found["seed"], found["kind"], found["prefixes"])
+        return population, found["engine"]
+    except (ValueError, KeyError, TypeError) as wrong:
+        raise WrongPopulation(f"{data}/population.json cannot be read: {wrong}") from wrong
+
+
+def fill(
+    adapters: Adapters, data: Path, population: Population, engine: str = "lmdb", progress: Progress | None = None
+) -> Filled:
+    """Load the population; what an earlier fill stored is kept.
+
+    No node may run over the folder. Raises :class:`WrongPopulation` when it holds another one, and the registry's own
+    errors.
+    """
+    from idnode.node import open_store, registry_settings  # only filling needs the node's parts
+
+    config = NodeConfig(store=store_config(data, engine))
+    adapters.disk.makedirs(data)
+    _claim(adapters, data, describe(population, engine))
+    store = open_store(config, adapters)
+    try:
+        _prepare(adapters, Registry(store, registry_settings(config), rng=adapters.rng.octets), population)
+        return _load(adapters, store, population, progress or (lambda _done, _all: None))
+    finally:
+        store.close()
+
+
+def _claim(adapters: Adapters, data: Path, wanted: dict[str, object]) -> None:
+    text = read_text(adapters.disk, data / "population.json")
+    if text is not None and json.loads(text) != wanted:
+        raise WrongPopulation(f"{data} holds another population ({text.strip()}): choose an empty folder")
+    if text is None and adapters.disk.exists(store_folder(data)):
+        raise WrongPopulation(f"{data} holds a store that is not the harness's: choose an empty folder")
+    adapters.disk.write_atomic(data / "population.json", json.dumps(wanted).encode() + b"\n", 0o644)
+
+
+def _prepare(adapters: Adapters, registry: Registry, population: Population) -> None:
+    """Home every prefix and write its prefix handle, whose group the administrator is."""
+    now = adapters.clock.now()
+    who = Administrator(ADMIN_HANDLE, ADMIN_SECRET, Signer.generate().public_key_octets)
+    homed = set(registry.homed_prefixes())
+    names = [ADMIN_PREFIX, WRITE_PREFIX, *(prefix.name for prefix in population.prefixes())]
+    for name in names:
+        if b"0.NA/" + name not in homed:
+            seed_prefix(registry, name, who, (), now)
+    if b"0.NA/" + ADMIN_PREFIX not in homed:
+        seed_administrator(registry, who, now)
+
+
+def _load(adapters: Adapters, store: Store, population: Population, progress: Progress) -> Filled:
+    started, loaded, done = elapsed_s(), 0, 0
+    for prefix in population.prefixes():
+        stored = _stored(store, prefix)
+        done += stored
+        rows = _rows(population, prefix, stored)
+        while run := list(islice(rows, RUN_RECORDS)):
+            entry = load_appender(now=adapters.clock.now(), prefix=prefix.name, actor=b"")
+            loaded += store.load(prefix.name, run, entry)
+            done += len(run)
+            progress(done, population.count)
+    return Filled(loaded, elapsed_s() - started)
+
+
+def _stored(store: Store, prefix: Prefix) -> int:
+    """How many of the prefix's records an earlier fill stored: runs are loaded in order, each whole or not at all."""
+    return sum(store.head(prefix.name, bucket).records for bucket in store.buckets(prefix.name))
+
+
+def _rows(population: Population, prefix: Prefix, skip: int) -> Iterator[tuple[bytes, bytes]]:
+    cut = len(prefix.name) + 1
+    for record in population.records_of(prefix, skip):
+        yield fold(record.handle[cut:]), pack(record.handle, 0, record.values)
