@@ -11,6 +11,8 @@ from idnode.adapters.disk import AnyPath, Disk
 
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 100
 
+_PAGE_OCTETS = os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 4_096
+
 
 def elapsed_s() -> float:
     """Seconds since an unknown moment, for durations."""
@@ -36,6 +38,17 @@ def process_cpu_s(disk: Disk, pid: int) -> float | None:
         return None
     fields = stat.rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / _TICKS_PER_S
+
+
+def process_rss_octets(disk: Disk, pid: int) -> int | None:
+    """Resident memory of a process; None where /proc does not say."""
+    status = read_text(disk, f"/proc/{pid}/statm")
+    return int(status.split()[1]) * _PAGE_OCTETS if status else None
+
+
+def own_cpu_s() -> float:
+    """User and system seconds this process has used."""
+    return time.process_time()
 
 
 def cores() -> list[int]:

@@ -18,11 +18,20 @@ NOT_FOUND_OCTETS: Final = 0xFFFF_FFFF
 """In the place of the length of a value list: the handle is not registered, and the right answer says so."""
 
 
+def wire_head(count: int) -> bytes:
+    """What a file of ``count`` rows begins with."""
+    return b"IDBP" + pack(">IQ", FILE_VERSION, count)
+
+
+def wire_row(record: Record) -> bytes:
+    """The row of a registered handle."""
+    return b"".join((pack(">I", len(record.handle)), record.handle, pack(">I", len(record.values)), record.values))
+
+
 def wire_octets(records: Iterable[Record], count: int) -> Iterator[bytes]:
     """What the C programs read: ``"IDBP" | u32 version | u64 count | count x (u32, handle, u32, value list)``."""
-    yield b"IDBP" + pack(">IQ", FILE_VERSION, count)
-    for record in records:
-        yield pack(">I", len(record.handle)) + record.handle + pack(">I", len(record.values)) + record.values
+    yield wire_head(count)
+    yield from map(wire_row, records)
 
 
 def missing_row(handle: bytes) -> bytes:

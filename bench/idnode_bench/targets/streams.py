@@ -75,8 +75,10 @@ class TcpPort:
         try:
             async with self._clock.timeout(_CONNECT_WITHIN_S):
                 _, made = await self._net.dial_stream(lambda: _Connection(self), self._target.host, self._target.port)
-        except (AdapterError, TimeoutError) as wrong:
-            raise NoAnswer(f"{self._target}: {wrong or 'no connection in time'}") from wrong
+        except TimeoutError:
+            raise NoAnswer(f"{self._target}: no connection within {_CONNECT_WITHIN_S:g} s") from None
+        except AdapterError as wrong:
+            raise NoAnswer(f"{self._target}: {wrong}") from wrong
         self._connections.append(made)
 
     def send(self, requests: list[Request]) -> None:

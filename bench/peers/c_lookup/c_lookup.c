@@ -103,11 +103,34 @@ static int bound_socket(const char *address, int port) {
     return fd;
 }
 
+static struct mmsghdr sent[BATCH * PARTS_MAX];
+static struct iovec out_at[BATCH * PARTS_MAX][2];
+static uint8_t envelopes[BATCH * PARTS_MAX][ENVELOPE_OCTETS];
+
+/* Queues the datagrams of one answer from `ready` on; how many are queued then. */
+static int queue(uint8_t *message, size_t octets, struct msghdr *to, int ready) {
+    size_t rest = octets - ENVELOPE_OCTETS;
+    for (size_t start = 0, part = 0; start < rest; start += PART_OCTETS, part++, ready++) {
+        sent[ready].msg_hdr = (struct msghdr){.msg_name = to->msg_name, .msg_namelen = to->msg_namelen,
+                                              .msg_iov = out_at[ready], .msg_iovlen = 1};
+        out_at[ready][0] = (struct iovec){message, octets};
+        if (rest <= PART_OCTETS) continue;
+        memcpy(envelopes[ready], message, ENVELOPE_OCTETS);
+        envelopes[ready][2] |= PART_MARK;
+        put32(envelopes[ready] + SEQUENCE_AT, (uint32_t)part);
+        out_at[ready][0] = (struct iovec){envelopes[ready], ENVELOPE_OCTETS};
+        size_t left = rest - start;
+        out_at[ready][1] = (struct iovec){message + ENVELOPE_OCTETS + start, left < PART_OCTETS ? left : PART_OCTETS};
+        sent[ready].msg_hdr.msg_iovlen = 2;
+    }
+    return ready;
+}
+
 static void serve(int fd) {
-    static uint8_t in[BATCH][DATAGRAM_OCTETS_MAX], out[BATCH][DATAGRAM_OCTETS_MAX];
+    static uint8_t in[BATCH][DATAGRAM_OCTETS_MAX], out[BATCH][MESSAGE_OCTETS_MAX];
     static struct sockaddr_in from[BATCH];
-    static struct mmsghdr received[BATCH], sent[BATCH];
-    static struct iovec in_at[BATCH], out_at[BATCH];
+    static struct mmsghdr received[BATCH];
+    static struct iovec in_at[BATCH];
     unsigned long long requests = 0, answers = 0, refused = 0, batches = 0;
     for (int i = 0; i < BATCH; i++) {
         in_at[i] = (struct iovec){in[i], DATAGRAM_OCTETS_MAX};
@@ -119,19 +142,17 @@ static void serve(int fd) {
         if (got < 0) { if (errno == EINTR) continue; fail("recvmmsg"); }
         uint32_t expiration = (uint32_t)time(NULL) + LIFETIME_S;
         for (int i = 0; i < got; i++) {
-            size_t octets = answer(in[i], received[i].msg_len, out[ready], expiration);
-            if (!octets) continue;
-            out_at[ready] = (struct iovec){out[ready], octets};
-            sent[ready].msg_hdr = (struct msghdr){.msg_iov = &out_at[ready], .msg_iovlen = 1, .msg_name = &from[i],
-                                                  .msg_namelen = received[i].msg_hdr.msg_namelen};
-            ready++;
+            size_t octets = answer(in[i], received[i].msg_len, out[i], expiration);
+            if (!octets) { refused++; continue; }
+            ready = queue(out[i], octets, &received[i].msg_hdr, ready);
+            answers++;
         }
         for (int done = 0; done < ready;) {
             int n = sendmmsg(fd, sent + done, ready - done, 0);
             if (n < 0 && errno != EINTR) { n = 1; } /* one peer unreachable must not stop the others */
             if (n > 0) done += n;
         }
-        batches++; requests += got; answers += ready; refused += got - ready;
+        batches++; requests += got;
     }
     printf("{\"requests\": %llu, \"answers\": %llu, \"refused\": %llu, \"batches\": %llu}\n",
            requests, answers, refused, batches);
