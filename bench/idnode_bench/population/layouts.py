@@ -18,7 +18,6 @@ from idnode_bench.population.numbers import stream_octets
 from idnode_protocol.value import HandleValue
 
 Kind = Literal["reference", "small", "templated", "factory"]
-KINDS: Final[tuple[Kind, ...]] = ("reference", "small", "templated", "factory")
 CREATED_AT_S: Final = 1_700_000_000
 """The timestamp every value carries, seconds since 1970: loaded populations are reproducible."""
 ADMIN_PERMISSIONS: Final = 0x0FFF
