@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import typer
 
+from idnode_bench.commands.calibrate import calibrate
+from idnode_bench.commands.populate import populate
 from idnode_bench.commands.resolve import resolve
+from idnode_bench.commands.saturate import saturate
 
+COMMANDS: Final = (populate, resolve, saturate, calibrate)
+"""In the order of the help."""
 app = typer.Typer(help="Measure a node beside its peers on this machine.", no_args_is_help=True)
 
 
@@ -14,4 +21,5 @@ def bench() -> None:
     """Measure a node beside its peers on this machine."""
 
 
-app.command()(resolve)
+for command in COMMANDS:
+    app.command()(command)

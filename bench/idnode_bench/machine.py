@@ -70,3 +70,13 @@ def pinned(core: int | None) -> Iterator[None]:
         yield
     finally:
         os.sched_setaffinity(0, before)
+
+
+def folder_octets(path: AnyPath) -> int:
+    """Octets of the disk blocks that a folder's files occupy, however deep: what it costs, not what it claims."""
+    total = 0
+    for folder, _, names in os.walk(path):
+        for name in names:
+            facts = os.lstat(os.path.join(folder, name))
+            total += facts.st_blocks * 512 if hasattr(facts, "st_blocks") else facts.st_size
+    return total

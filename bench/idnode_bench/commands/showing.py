@@ -21,6 +21,8 @@ from idnode_registry.errors import RegistryError
 
 INVALID: Final = 1
 FAILED: Final = 2
+PIPE_COLUMNS: Final = 160
+"""Nothing is wrapped in a file."""
 Body = Callable[[Adapters, Watch], Report]
 
 
@@ -28,6 +30,8 @@ def run_command(body: Body, show: Callable[[Report, Console], None], json_file: 
     """Run a measuring command: live view, JSON, table, exit status (0, 1 = a run is invalid, 2 = it failed)."""
     adapters = real_adapters()
     console = Console(quiet=quiet)
+    if not console.is_terminal:
+        console = Console(quiet=quiet, width=PIPE_COLUMNS)
     try:
         with watching(console) as watch:
             report = body(adapters, watch)
