@@ -66,7 +66,7 @@ Choose = Iterator[tuple[str, int]]
 
 @dataclass(slots=True)
 class Engine:
-    """Loads one port. ``failures`` says which errors mean that no answer came at all."""
+    """Loads one port, phase by phase. ``server`` tells what the server uses, ``on_second`` is for a live view."""
 
     clock: Clock
     port: Port
@@ -77,6 +77,7 @@ class Engine:
     _waiting: deque[Request] = field(default_factory=deque, init=False)
     _in_flight: int = field(default=0, init=False)
     _start: float = field(default=0.0, init=False)
+    _schedule_is_open: bool = field(default=True, init=False)
     _wake: asyncio.Event = field(default_factory=asyncio.Event, init=False)
 
     async def run(self, schedule: Schedule, choose: Choose, seed: int) -> tuple[Recorder, str]:
@@ -85,6 +86,7 @@ class Engine:
         The port must be open, with :meth:`done` as its callback.
         """
         self._recorder = Recorder(keep_s=schedule.lost_after_s, is_open=schedule.is_open, server=self.server)
+        self._schedule_is_open = schedule.is_open
         self._start = self.clock.monotonic()
         before, hash_ = self.port.unexpected, SequenceHash()
         if schedule.is_open:
@@ -151,6 +153,8 @@ class Engine:
         sent_s = self._now()
         for request in batch:
             request.sent_s = sent_s
+            if not self._schedule_is_open:
+                request.due_s = sent_s  # a closed loop intends nothing
             self._recorder.note_sent(request.due_s, sent_s, request.operation)
         self._waiting.extend(batch)
         self._in_flight += len(batch)

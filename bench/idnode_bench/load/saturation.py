@@ -120,7 +120,8 @@ def slope(runs: Sequence[Run]) -> float | None:
     ]
     if len({x for x, _ in points}) < 2:
         return None
-    x_mean, y_mean = (sum(values) / len(points) for values in zip(*points, strict=True))
+    x_mean = sum(x for x, _ in points) / len(points)
+    y_mean = sum(y for _, y in points) / len(points)
     spread = sum((x - x_mean) ** 2 for x, _ in points)
     return sum((x - x_mean) * (y - y_mean) for x, y in points) / spread
 

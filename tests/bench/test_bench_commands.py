@@ -1,0 +1,106 @@
+"""The commands as a user calls them, at tiny size: a node is filled, started, asked, compared; files and exit codes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from idnode_bench.cli import app
+from idnode_bench.errors import BenchError, NotLoopback
+from idnode_bench.results import Report
+from idnode_bench.targets.addresses import Target, parse_target
+
+BAD_SCHEDULE = ("fell behind", "requests lost", "not sent", "of a processor")
+"""Faults that a busy machine causes; whatever else is found is a defect."""
+
+
+def bench(*arguments: str) -> Result:
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def report_of(file: Path) -> Report:
+    report = Report.from_json(json.loads(file.read_text()))
+    for runs in report.rounds:
+        for run in runs:
+            assert [fault for fault in run.faults if not any(known in fault for known in BAD_SCHEDULE)] == []
+    return report
+
+
+def test_node_is_filled_and_resolved_over_every_transport(tmp_path: Path) -> None:
+    file = tmp_path / "r.json"
+    transports = ["udp", "tcp", "http", "https", "in-process"]
+    chosen = [part for name in transports for part in ("--transport", name)]
+    done = bench(
+        "resolve", "--serve", *chosen, "--records", 60, "--kind", "reference", "--rate", 60, "--seconds", 0.5,
+        "--miss-ratio", 0.2, "--distribution", "zipf(0.9)", "--rounds", 1, "--json", file, "--stages",
+        "--connections", 4, "--generator", "python",
+    )  # fmt: skip
+    assert done.exit_code in (0, 1), done.output
+    report = report_of(file)
+    assert [run.transport for run in report.rounds[0]] == transports
+    assert all(run.received > 0 for run in report.rounds[0]), done.output
+    assert all(dict(run.errors) == {} and run.mismatched == 0 for run in report.rounds[0])
+    assert len({run.sequence_hash for run in report.rounds[0]}) == 1, "all were asked the same"
+    assert set(report.summary["stages_us"]) == {"decode", "look up", "encode", "hit", "send"}
+    assert all(cost > 0 for cost in report.summary["stages_us"].values())
+    assert report.rounds[0][0].server_cpu_share is not None
+    assert "idnode https" in done.output
+
+
+def test_folder_is_populated_served_and_compared_with_c(tmp_path: Path) -> None:
+    data, file = tmp_path / "data", tmp_path / "r.json"
+    done = bench("populate", "--records", 300, "--kind", "small", "--data", data, "--prefixes", 5)
+    assert done.exit_code == 0, done.output
+    assert "300 of 300 small records loaded" in done.output
+    arguments = ("resolve", "--serve", "--data", data, "--peer", "c", "--model", "closed")
+    done = bench(*arguments, "--seconds", 0.3, "--rounds", 2, "--json", file)
+    assert done.exit_code in (0, 1), done.output
+    report = report_of(file)
+    assert [run.target for run in report.rounds[0]] == ["idnode", "c"]
+    assert report.rounds[0][0].population.records == 300
+    assert report.summary["ratio"]["of"] == ["idnode", "c"]
+    assert all(run.lost == 0 for runs in report.rounds for run in runs)
+
+
+def test_calibration_knows_both_generators(tmp_path: Path) -> None:
+    file = tmp_path / "c.json"
+    done = bench("calibrate", "--seconds", 0.2, "--rounds", 1, "--json", file)
+    assert done.exit_code == 0, done.output
+    assert set(report_of(file).summary["ceiling_per_s"]) == {"c closed", "python closed"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("resolve",), "nothing to measure"),
+        (("resolve", "--target", "udp://192.0.2.1:2641"), "--i-own-this-host"),
+        (("resolve", "--serve", "--transport", "pigeon"), "no transport pigeon"),
+        (("resolve", "--serve", "--distribution", "zipfian"), "no distribution"),
+        (("resolve", "--serve", "--model", "ramp"), "needs its rates"),
+        (("resolve", "--serve", "--to-rate", "5"), "--model ramp"),
+        (("resolve", "--serve", "--records", "10000000"), "bench populate"),
+        (("resolve", "--serve", "--data", "no-such-folder"), "population.json"),
+        (("resolve", "--target", "udp://127.0.0.1:9", "--handles", "no-such-file"), "cannot be read"),
+        (("populate",), "--data FOLDER"),
+        (("populate", "--export", "x.txt"), "neither in .csv"),
+        (("saturate", "--serve", "--start", "5", "--limit", "2"), "below its limit"),
+    ],
+)
+def test_what_cannot_be_measured_is_said(arguments: tuple[str, ...], said: str) -> None:
+    done = bench(*arguments)
+    assert done.exit_code == 2
+    assert said in done.output
+
+
+def test_only_loopback_unless_owned() -> None:
+    assert parse_target("udp://localhost:2641") == Target("target", "udp", "127.0.0.1", 2641)
+    assert parse_target("tcp://[::1]:2641").host == "::1"
+    with pytest.raises(NotLoopback, match="--i-own-this-host"):
+        parse_target("http://192.0.2.1:8000")
+    assert parse_target("udp://192.0.2.1:2641", own_host=True).host == "192.0.2.1"
+    for wrong in ("127.0.0.1:2641", "udp://127.0.0.1", "udp://example.org:2641", "ftp://127.0.0.1:1", "udp://[x:1"):
+        with pytest.raises(BenchError):
+            parse_target(wrong)
