@@ -35,10 +35,10 @@ BLOCKS: Final = 32
 def stages_of(adapters: Adapters, source: Source, seed: int) -> dict[str, float]:
     """The costs by stage, over a sample of records of ``source``'s kind."""
     kind = source.kind if isinstance(source, Population) else "small"
-    population = Population(RECORDS, seed, kind)
+    population = Population(RECORDS, seed, kind, prefix_count=50)
     folder = adapters.disk.temporary_folder("idnode-bench-stages-")
     try:
-        fill(adapters, folder, population)
+        fill(adapters, folder, population, durable=False)
 
         async def measured() -> dict[str, float]:
             node, socket = memory_node(adapters, folder)

@@ -17,7 +17,7 @@ BAD_SCHEDULE = ("fell behind", "requests lost", "not sent", "of a processor")
 """Faults that a busy machine causes; whatever else is found is a defect."""
 
 
-def bench(*arguments: str) -> Result:
+def bench(*arguments: object) -> Result:
     return CliRunner().invoke(app, [str(argument) for argument in arguments])
 
 
@@ -89,7 +89,7 @@ def test_calibration_knows_both_generators(tmp_path: Path) -> None:
         (("saturate", "--serve", "--start", "5", "--limit", "2"), "below its limit"),
     ],
 )
-def test_what_cannot_be_measured_is_said(arguments: tuple[str, ...], said: str) -> None:
+def test_what_cannot_be_measured_is_said(arguments: tuple[object, ...], said: str) -> None:
     done = bench(*arguments)
     assert done.exit_code == 2
     assert said in done.output

@@ -206,7 +206,7 @@ class _Builder:
         assert isinstance(asked.source, Population)
         data = self.folder / name
         self.watch(f"filling {asked.source.count:,} records")
-        fill(self.adapters, data, asked.source, self.setup.engine)
+        fill(self.adapters, data, asked.source, self.setup.engine, durable=False)
         return data, self.setup.engine
 
     def _memory_lane(self, asked: Asked) -> MemoryLane:

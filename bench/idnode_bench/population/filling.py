@@ -95,16 +95,22 @@ def read_population(adapters: Adapters, data: Path) -> tuple[Population, str]:
 
 
 def fill(
-    adapters: Adapters, data: Path, population: Population, engine: str = "lmdb", progress: Progress | None = None
+    adapters: Adapters,
+    data: Path,
+    population: Population,
+    engine: str = "lmdb",
+    progress: Progress | None = None,
+    *,
+    durable: bool = True,
 ) -> Filled:
-    """Load the population; what an earlier fill stored is kept.
+    """Load the population; what an earlier fill stored is kept. ``durable`` False is for a folder of one run: no fsync.
 
     No node may run over the folder. Raises :class:`WrongPopulation` when it holds another one, and the registry's own
     errors.
     """
     from idnode.node import open_store, registry_settings  # only filling needs the node's parts
 
-    config = NodeConfig(store=store_config(data, engine))
+    config = NodeConfig(store=store_config(data, engine).model_copy(update={"fsync": durable}))
     adapters.disk.makedirs(data)
     _claim(adapters, data, describe(population, engine))
     store = open_store(config, adapters)

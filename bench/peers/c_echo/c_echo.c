@@ -1,6 +1,6 @@
-/* The harness's own ceiling: a server that looks nothing up. Each request comes back as "handle not found" (RC 100), its
- * own body as the answer's, which is the least a server can do that the generator accepts as right for a handle that is
- * not registered. One thread, recvmmsg and sendmmsg in batches of 64.
+/* The harness's own ceiling: a server that looks nothing up. Each request comes back as "handle not found" (RC 100),
+ * its own body as the answer's, which is the least a server can do that the generator accepts as right for a handle
+ * that is not registered. One thread, recvmmsg and sendmmsg in batches of 64.
  *
  *   c_echo [--port 0] [--cpu -1]
  *

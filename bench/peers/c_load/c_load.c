@@ -1,12 +1,12 @@
 /* The generator: resolution requests with sendmmsg and recvmmsg, every reply compared.
  *
- * Closed: a window of requests is kept in flight. Constant and Poisson: open loops, each request is due at an instant of
- * its own, and response times run from that instant, however late it was sent. Keys are drawn uniformly from the rows
- * of the population file, or taken in the file's order, which is how any other distribution is asked for: draw it into
- * the file. The same seed asks the same (a hash over the row numbers is printed).
+ * Closed: a window of requests is kept in flight. Constant and Poisson: open loops, each request is due at an instant
+ * of its own, and response times run from that instant, however late it was sent. Keys are drawn uniformly from the
+ * rows of the population file, or taken in the file's order, which is how any other distribution is asked for: draw it
+ * into the file. The same seed asks the same (a hash over the row numbers is printed).
  *
- * A reply must equal its row octet for octet, or by length and 64-bit hash when the file holds hashes; the request id is
- * checked, the expiration is ignored, flags and site serial must be those of the very first reply. Fragments are put
+ * A reply must equal its row octet for octet, or by length and 64-bit hash when the file holds hashes; the request id
+ * is checked, the expiration is ignored, flags and site serial must be those of the very first reply. Fragments are put
  * together. A request unanswered for --lost-after seconds is lost.
  *
  *   c_load --population FILE --port P [--address 127.0.0.1] [--model closed|constant|poisson] [--rate R] [--seconds 3]
@@ -91,7 +91,8 @@ static uint32_t verdict(const uint8_t *in, size_t octets, const struct row *r) {
 
 /* Keeps one fragment; the length of the whole message when it was the last one missing, else 0. */
 static size_t take_part(struct slot *s, const uint8_t *in, size_t octets) {
-    uint32_t length = get32(in + LENGTH_AT), sequence = get32(in + SEQUENCE_AT), parts = (length + PART_OCTETS - 1) / PART_OCTETS;
+    uint32_t length = get32(in + LENGTH_AT), sequence = get32(in + SEQUENCE_AT);
+    uint32_t parts = (length + PART_OCTETS - 1) / PART_OCTETS;
     if (parts > PARTS_MAX || sequence >= parts || octets - ENVELOPE_OCTETS > PART_OCTETS) return 0;
     if (!s->whole && !(s->whole = malloc(ENVELOPE_OCTETS + MESSAGE_OCTETS_MAX))) fail("memory for a reply");
     memcpy(s->whole, in, ENVELOPE_OCTETS);
@@ -186,7 +187,8 @@ static void run_closed(struct totals *t, const struct plan *p) {
         if (!open && free_count == window) break;
         while (open && free_count >= batch && (!p->count || t->sent < p->count)) {
             uint32_t number = p->count && p->count - t->sent < batch ? (uint32_t)(p->count - t->sent) : batch;
-            for (uint32_t i = 0; i < number; i++) slots[taken[i] = free_slots[--free_count]].key = next_key(t, p->in_order);
+            for (uint32_t i = 0; i < number; i++)
+                slots[taken[i] = free_slots[--free_count]].key = next_key(t, p->in_order);
             send_batch(t, taken, number);
         }
         receive_batch(t, MSG_WAITFORONE);
@@ -293,9 +295,9 @@ static void check_plan(const struct plan *p, const char *order) {
 }
 
 int main(int argc, char **argv) {
-    const char *population = NULL, *port = NULL, *address = "127.0.0.1", *seconds = "3", *count = "0", *warmup = "0.3";
-    const char *pass = "0", *width = "256", *seed = "1", *cpu = "-1", *model = "closed", *rate = "0", *order = "uniform";
-    const char *into = NULL, *lost = "1";
+    const char *population = NULL, *port = NULL, *address = "127.0.0.1", *model = "closed", *rate = "0", *lost = "1";
+    const char *seconds = "3", *count = "0", *warmup = "0.3", *pass = "0", *width = "256", *order = "uniform";
+    const char *seed = "1", *cpu = "-1", *into = NULL;
     parse_options(argc, argv, (struct option_slot[]){
         {"--population", &population}, {"--port", &port}, {"--address", &address}, {"--seconds", &seconds},
         {"--count", &count}, {"--warmup", &warmup}, {"--warm-pass", &pass}, {"--window", &width}, {"--seed", &seed},

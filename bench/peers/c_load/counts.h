@@ -108,8 +108,10 @@ static inline void print_seconds(const struct totals *t, uint64_t until) {
 }
 
 static inline void print_totals(const struct totals *t, uint64_t until, double cpu) {
-    printf("\"sent\": %" PRIu64 ", \"received\": %" PRIu64 ", \"right\": %" PRIu64 ", ", t->sent, t->received, t->right);
-    printf("\"mismatched\": %" PRIu64 ", \"lost\": %" PRIu64 ", \"late\": %" PRIu64 ", ", t->mismatched, t->lost, t->late);
+    printf("\"sent\": %" PRIu64 ", \"received\": %" PRIu64 ", ", t->sent, t->received);
+    printf("\"right\": %" PRIu64 ", ", t->right);
+    printf("\"mismatched\": %" PRIu64 ", \"lost\": %" PRIu64 ", ", t->mismatched, t->lost);
+    printf("\"late\": %" PRIu64 ", ", t->late);
     printf("\"dropped\": %" PRIu64 ", \"unexpected\": %" PRIu64 ", ", t->dropped, t->unexpected);
     printf("\"response_max\": %" PRIu64 ", \"service_max\": %" PRIu64 ", ", t->response_max, t->service_max);
     printf("\"lag_max\": %" PRIu64 ", \"duration_s\": %.6f, ", t->lag_max, (t->last_ns - t->first_ns) / 1e9);

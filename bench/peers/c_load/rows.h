@@ -1,8 +1,9 @@
 /* What the generator asks for and expects: rows of a population file, mapped, never copied.
  *
- * Version 1 (bench/idnode_bench/population/files.py): "IDBP" | u32 1 | u64 count | count x (u32, handle, u32, value list).
- * Version 2 has a 64-bit hash in the place of the value list: count x (u32, handle, u32 octets, u64 hash). 10^7 rows are
- * then 450 MB of file and 80 MB of memory. Octets ffffffff (version 1 and 2, nothing follows): the handle is not
+ * Version 1 (bench/idnode_bench/population/files.py):
+ *     "IDBP" | u32 1 | u64 count | count x (u32, handle, u32, value list)
+ * Version 2 has a 64-bit hash in the place of the value list: count x (u32, handle, u32 octets, u64 hash). 10^7 rows
+ * are then 450 MB of file and 80 MB of memory. Octets ffffffff (nothing follows, in either): the handle is not
  * registered, and the right answer is RC 100. */
 #ifndef IDNODE_BENCH_ROWS_H
 #define IDNODE_BENCH_ROWS_H
