@@ -7,11 +7,13 @@ from typing import Final
 import typer
 
 from idnode_bench.commands.calibrate import calibrate
+from idnode_bench.commands.mixed import mixed
 from idnode_bench.commands.populate import populate
+from idnode_bench.commands.register import register
 from idnode_bench.commands.resolve import resolve
 from idnode_bench.commands.saturate import saturate
 
-COMMANDS: Final = (populate, resolve, saturate, calibrate)
+COMMANDS: Final = (populate, resolve, register, mixed, saturate, calibrate)
 """In the order of the help."""
 app = typer.Typer(help="Measure a node beside its peers on this machine.", no_args_is_help=True)
 

@@ -36,9 +36,6 @@ ADMIN_HANDLE: Final = b"99.900/BENCH"
 ADMIN_SECRET: Final = b"bench-secret"
 """Of a throw-away node on loopback; the harness registers with it."""
 ADMIN_PREFIX: Final = b"99.900"
-WRITE_PREFIX: Final = b"99.900.1"
-"""Where the harness registers; no record of a population lies under it."""
-
 Progress = Callable[[int, int], None]
 """(records stored, records in all)."""
 
@@ -70,14 +67,15 @@ def store_config(data: Path, engine: str = "lmdb") -> StoreConfig:
     return StoreConfig(**wanted)
 
 
-def describe(population: Population, engine: str = "lmdb") -> dict[str, object]:
-    """The content of population.json."""
+def _description(population: Population, engine: str, *, complete: bool) -> dict[str, object]:
+    """The content of population.json. Only a complete folder is measured: others may write to it afterwards."""
     return {
         "records": population.count,
         "seed": population.seed,
         "kind": population.kind,
         "prefixes": population.prefix_count,
         "engine": engine,
+        "complete": complete,
     }
 
 
@@ -89,6 +87,8 @@ def read_population(adapters: Adapters, data: Path) -> tuple[Population, str]:
     try:
         found = json.loads(text)
         population = Population(found["records"], found["seed"], found["kind"], found["prefixes"])
+        if not found["complete"]:
+            raise WrongPopulation(f"{data} was not filled to the end: run idnode bench populate --data {data} again")
         return population, found["engine"]
     except (ValueError, KeyError, TypeError) as wrong:
         raise WrongPopulation(f"{data}/population.json cannot be read: {wrong}") from wrong
@@ -112,22 +112,34 @@ def fill(
 
     config = NodeConfig(store=store_config(data, engine).model_copy(update={"fsync": durable}))
     adapters.disk.makedirs(data)
-    _claim(adapters, data, describe(population, engine))
+    if _claim(adapters, data, population, engine):
+        return Filled(0, 0.0)
     store = open_store(config, adapters)
     try:
         _prepare(adapters, Registry(store, registry_settings(config), rng=adapters.rng.octets), population)
-        return _load(adapters, store, population, progress or (lambda _done, _all: None))
+        filled = _load(adapters, store, population, progress or (lambda _done, _all: None))
     finally:
         store.close()
+    _describe(adapters, data, _description(population, engine, complete=True))
+    return filled
 
 
-def _claim(adapters: Adapters, data: Path, wanted: dict[str, object]) -> None:
+def _claim(adapters: Adapters, data: Path, population: Population, engine: str) -> bool:
+    """Whether the folder holds all of this population already; else it is marked as holding some of it."""
     text = read_text(adapters.disk, data / "population.json")
+    wanted, whole = (_description(population, engine, complete=complete) for complete in (False, True))
+    if text is not None and json.loads(text) == whole:
+        return True
     if text is not None and json.loads(text) != wanted:
         raise WrongPopulation(f"{data} holds another population ({text.strip()}): choose an empty folder")
     if text is None and adapters.disk.exists(store_folder(data)):
         raise WrongPopulation(f"{data} holds a store that is not the harness's: choose an empty folder")
-    adapters.disk.write_atomic(data / "population.json", json.dumps(wanted).encode() + b"\n", 0o644)
+    _describe(adapters, data, wanted)
+    return False
+
+
+def _describe(adapters: Adapters, data: Path, content: dict[str, object]) -> None:
+    adapters.disk.write_atomic(data / "population.json", json.dumps(content).encode() + b"\n", 0o644)
 
 
 def _prepare(adapters: Adapters, registry: Registry, population: Population) -> None:
@@ -135,7 +147,7 @@ def _prepare(adapters: Adapters, registry: Registry, population: Population) -> 
     now = adapters.clock.now()
     who = Administrator(ADMIN_HANDLE, ADMIN_SECRET, Signer.generate().public_key_octets)
     homed = set(registry.homed_prefixes())
-    names = [ADMIN_PREFIX, WRITE_PREFIX, *(prefix.name for prefix in population.prefixes())]
+    names = [ADMIN_PREFIX, *(prefix.name for prefix in population.prefixes())]
     for name in names:
         if b"0.NA/" + name not in homed:
             seed_prefix(registry, name, who, (), now)
