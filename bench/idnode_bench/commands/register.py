@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from itertools import repeat
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 from rich.console import Console
@@ -33,6 +33,10 @@ from idnode_protocol.octets import Reader
 from idnode_protocol.value import HandleValue, decode_values
 from idnode_registry import format as record_format
 from idnode_registry.registry import Registry
+
+
+PATIENCE_S: Final = 10.0
+"""A write waits for its group's fsync, and for those before it."""
 
 
 class Way(StrEnum):
@@ -79,7 +83,7 @@ def register(
     """Register new handles, prefixes interleaved; count what is acknowledged; read a sample back."""
 
     def body(adapters: Adapters, watch: Watch) -> Report:
-        schedule = opt.schedule_of(model, seconds, per_s, to_rate, steps, window)
+        schedule = replace(opt.schedule_of(model, seconds, per_s, to_rate, steps, window), lost_after_s=PATIENCE_S)
         settings = Settings(way, schedule, rounds, seed, data, records, kind.value, engine, connections)
         return measure(adapters, settings, watch)
 

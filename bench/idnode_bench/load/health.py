@@ -10,6 +10,7 @@ from idnode_bench.load.schedule import Schedule
 from idnode_bench.results import Health, Phase, PopulationFacts, Run
 
 LOST_SHARE_MAX: Final = 0.001
+ERROR_SHARE_MAX: Final = 0.001
 LAG_US_MAX: Final = 1_000.0
 LAG_SHARE_MAX: Final = 0.1
 """Of the median response: a lag below it does not change what is said."""
@@ -102,6 +103,10 @@ def faults_of(run: Run) -> tuple[str, ...]:
         found.append(f"{run.mismatched} replies differ from the population")
     if run.sent and run.lost / run.sent > LOST_SHARE_MAX and run.phase not in ("overload", "search", "recovery"):
         found.append(f"{run.lost} of {run.sent} requests lost")
+    errors = sum(run.errors.values())
+    if run.sent and errors / run.sent > ERROR_SHARE_MAX and run.phase in ("measure", "hold"):
+        kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(run.errors.items()))
+        found.append(f"{errors} of {run.sent} requests ended in errors: {kinds}")
     found += generator_faults(run)
     if run.model == "closed" and run.server_cpu_share is not None and run.server_cpu_share < BUSY_SHARE_MIN:
         share = f"{run.server_cpu_share:.0%}"

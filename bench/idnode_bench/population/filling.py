@@ -22,7 +22,7 @@ from idnode.config import NodeConfig, StoreConfig
 from idnode.demo import Administrator, seed_administrator, seed_prefix
 from idnode_bench.errors import WrongPopulation
 from idnode_bench.machine import elapsed_s, read_text
-from idnode_bench.population.factory import Population, Prefix
+from idnode_bench.population.factory import Population, Prefix, prefix_name
 from idnode_protocol.handle import fold
 from idnode_registry.crypto import Signer
 from idnode_registry.format import pack
@@ -147,7 +147,7 @@ def _prepare(adapters: Adapters, registry: Registry, population: Population) -> 
     now = adapters.clock.now()
     who = Administrator(ADMIN_HANDLE, ADMIN_SECRET, Signer.generate().public_key_octets)
     homed = set(registry.homed_prefixes())
-    names = [ADMIN_PREFIX, *(prefix.name for prefix in population.prefixes())]
+    names = [ADMIN_PREFIX, *map(prefix_name, range(population.prefix_count))]
     for name in names:
         if b"0.NA/" + name not in homed:
             seed_prefix(registry, name, who, (), now)
