@@ -18,7 +18,10 @@ BAD_SCHEDULE = ("fell behind", "requests lost", "not sent", "of a processor")
 
 
 def bench(*arguments: object) -> Result:
-    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+    done = CliRunner().invoke(app, [str(argument) for argument in arguments])
+    if done.exception is not None and not isinstance(done.exception, SystemExit):
+        raise done.exception
+    return done
 
 
 def report_of(file: Path) -> Report:

@@ -29,7 +29,10 @@ WORKLOADS = Path(__file__).parents[2] / "bench" / "workloads"
 
 
 def bench(*arguments: object) -> Result:
-    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+    done = CliRunner().invoke(app, [str(argument) for argument in arguments])
+    if done.exception is not None and not isinstance(done.exception, SystemExit):
+        raise done.exception
+    return done
 
 
 def faults(report: Report) -> list[str]:

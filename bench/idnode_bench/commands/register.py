@@ -34,7 +34,6 @@ from idnode_protocol.value import HandleValue, decode_values
 from idnode_registry import format as record_format
 from idnode_registry.registry import Registry
 
-
 PATIENCE_S: Final = 10.0
 """A write waits for its group's fsync, and for those before it."""
 

@@ -6,6 +6,7 @@ Only what was acknowledged counts. What was is remembered, so that a sample of i
 from __future__ import annotations
 
 import asyncio
+from base64 import b64encode
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import Future
@@ -233,9 +234,10 @@ class RestPort(CallPort):
     async def open(self, done: Done) -> None:
         await super().open(done)
         user = quote(f"{SECRET_KEY_INDEX}:{ADMIN_HANDLE.decode()}", safe="")
+        proof = b64encode(f"{user}:{ADMIN_SECRET.decode()}".encode()).decode()
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=self._connections, ssl=False),
-            auth=aiohttp.BasicAuth(user, ADMIN_SECRET.decode()),
+            headers={"Authorization": f"Basic {proof}"},
         )
 
     async def close(self) -> None:
