@@ -143,7 +143,8 @@ class NativeLane:
         subject = Subject(self.name, "udp", phase, self.facts, schedule, seed, self.shares_cores)
         load = replace(self.load, warm_pass=self.load.warm_pass and first)
         server = server_of(self.adapters, self.target.pid)
-        return run_native(load, self.target, subject, server, lambda s: self.watch(f"{self.name} udp: {s:4.0f} s"))
+        run = run_native(load, self.target, subject, server, lambda s: self.watch(f"{self.name} udp: {s:4.0f} s"))
+        return replace(run, details={**run.details, "warm_pass": self.load.warm_pass})
 
 
 def python_lane(

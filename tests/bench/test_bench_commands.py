@@ -37,7 +37,7 @@ def test_node_is_filled_and_resolved_over_every_transport(tmp_path: Path) -> Non
     transports = ["udp", "tcp", "http", "https", "in-process"]
     chosen = [part for name in transports for part in ("--transport", name)]
     done = bench(
-        "resolve", "--serve", *chosen, "--records", 60, "--kind", "reference", "--rate", 60, "--seconds", 0.5,
+        "resolve", "--serve", *chosen, "--records", 60, "--prefixes", 6, "--kind", "reference", "--rate", 60, "--seconds", 0.5,
         "--miss-ratio", 0.2, "--distribution", "zipf(0.9)", "--rounds", 1, "--json", file, "--stages",
         "--connections", 4, "--generator", "python",
     )  # fmt: skip
@@ -66,6 +66,9 @@ def test_folder_is_populated_served_and_compared_with_c(tmp_path: Path) -> None:
     assert report.rounds[0][0].population.records == 300
     assert report.summary["ratio"]["of"] == ["idnode", "c"]
     assert all(run.lost == 0 for runs in report.rounds for run in runs)
+    cache = report.rounds[-1][0].details["answer_cache"]
+    assert cache["misses"] + cache["hits"] >= report.rounds[-1][0].received
+    assert report.rounds[0][1].details["warm_pass"] is True
 
 
 def test_calibration_knows_both_generators(tmp_path: Path) -> None:

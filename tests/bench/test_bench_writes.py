@@ -44,7 +44,7 @@ def faults(report: Report) -> list[str]:
 def test_registrations_are_acknowledged_and_read_back(way: str, tmp_path: Path) -> None:
     file = tmp_path / "r.json"
     done = bench(
-        "register", "--way", way, "--rate", 60, "--seconds", 1, "--rounds", 1, "--records", 50, "--kind", "small",
+        "register", "--way", way, "--rate", 60, "--seconds", 1, "--rounds", 1, "--records", 50, "--prefixes", 6, "--kind", "small",
         "--connections", 4, "--json", file,
     )  # fmt: skip
     assert done.exit_code in (0, 1), done.output
@@ -110,7 +110,20 @@ def test_workload_file_loads_a_node(tmp_path: Path) -> None:
     text = text.replace("list = 0.5", "list = 5").replace("create = 6", "create = 30")
     (tmp_path / "w.toml").write_text(text)
     file = tmp_path / "r.json"
-    done = bench("mixed", tmp_path / "w.toml", "--rounds", 1, "--records", 100, "--connections", 4, "--json", file)
+    done = bench(
+        "mixed",
+        tmp_path / "w.toml",
+        "--rounds",
+        1,
+        "--records",
+        100,
+        "--prefixes",
+        6,
+        "--connections",
+        4,
+        "--json",
+        file,
+    )
     assert done.exit_code in (0, 1), done.output
     report = Report.from_json(json.loads(file.read_text()))
     assert faults(report) == [], done.output

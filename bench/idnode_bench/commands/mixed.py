@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 from rich.console import Console
@@ -20,11 +20,13 @@ from idnode_bench.lanes import Asked, PythonLane, Watch, python_lane
 from idnode_bench.load.engine import Port
 from idnode_bench.load.mixes import Workload, parse_workload
 from idnode_bench.machine import read_text
-from idnode_bench.population.layouts import Kind
+from idnode_bench.population.factory import PREFIXES_DEFAULT, Population
 from idnode_bench.results import PopulationFacts, Report, Run
 from idnode_bench.targets.mixing import MixedPort
 from idnode_bench.targets.servers import own_node
 from idnode_bench.targets.writing import Book, RestPort, SessionPort
+
+DEFAULT: Final = Population(100_000, kind="reference")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +37,7 @@ class Settings:
     rounds: int = 1
     seed: int = 1
     data: Path | None = None
-    records: int = 100_000
-    kind: Kind = "reference"
+    population: Population = DEFAULT
     engine: str = "lmdb"
     connections: int = 16
 
@@ -47,6 +48,7 @@ def mixed(
     data: opt.Data = None,
     records: Annotated[int, typer.Option(min=1, help="Records that are there before, unless --data.")] = 100_000,
     kind: opt.Kind = opt.KindName.reference,
+    prefixes: opt.Prefixes = PREFIXES_DEFAULT,
     engine: opt.Engine = "lmdb",
     connections: opt.Connections = 16,
     seed: opt.Seed = 1,
@@ -60,7 +62,8 @@ def mixed(
         if text is None:
             raise BenchError(f"{file} cannot be read")
         workload = parse_workload(text)
-        settings = Settings(workload, rounds, seed, data, records, kind.value, engine, connections)
+        population = Population(records, seed, kind.value, prefixes)
+        settings = Settings(workload, rounds, seed, data, population, engine, connections)
         return measure(adapters, settings, watch)
 
     run_command(body, show, json_file, quiet)
@@ -71,9 +74,7 @@ def measure(adapters: Adapters, settings: Settings, watch: Watch = lambda _text:
     captured = environment.capture(adapters, settings.seed)
     workload = settings.workload
     with (
-        ground(
-            adapters, settings.data, settings.records, settings.kind, settings.seed, settings.engine, watch
-        ) as there,
+        ground(adapters, settings.data, settings.population, settings.engine, watch) as there,
         own_node(adapters, there.data, engine=there.engine) as node,
     ):
         book = Book(there.population, run=int(adapters.clock.now() * 1e3))

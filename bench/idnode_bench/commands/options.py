@@ -65,6 +65,9 @@ ToRate = Annotated[float | None, typer.Option(help="Where a ramp ends, per secon
 Steps = Annotated[str | None, typer.Option(help="rate:seconds,rate:seconds of the model step.")]
 Seconds = Annotated[float, typer.Option(min=0.1, max=3600, help="Measured time of each run.")]
 Warmup = Annotated[float, typer.Option(min=0, max=600, help="Seconds of load before each run that do not count.")]
+Warm = Annotated[
+    bool, typer.Option("--warm/--cold", help="Ask for every key once before the first run (the C generator only).")
+]
 Rounds = Annotated[int, typer.Option(min=1, max=1000)]
 Window = Annotated[
     int | None,
@@ -76,6 +79,7 @@ Window = Annotated[
 ]
 Connections = Annotated[int, typer.Option(min=1, max=1000, help="Of TCP and HTTP.")]
 Records = Annotated[int, typer.Option(min=1, max=10**12, help="Of the population, unless --data holds one.")]
+Prefixes = Annotated[int, typer.Option(min=1, max=1_000_000, help="Enterprises, popular as Zipf says.")]
 Kind = Annotated[KindName, typer.Option(help="What records look like.")]
 Distribution = Annotated[str, typer.Option(help="Which record is asked for: uniform, zipf(s), latest(s), sequential.")]
 MissRatio = Annotated[float, typer.Option(min=0, max=1, help="Share of handles that are not registered.")]

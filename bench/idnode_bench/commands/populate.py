@@ -29,9 +29,7 @@ def populate(
     data: Annotated[Path | None, typer.Option(help="The folder to fill; a fill that was cut off goes on.")] = None,
     engine: opt.Engine = "lmdb",
     kind: opt.Kind = opt.KindName.reference,
-    prefixes: Annotated[int, typer.Option(min=1, max=1_000_000, help="Enterprises, popular as Zipf says.")] = (
-        PREFIXES_DEFAULT
-    ),
+    prefixes: opt.Prefixes = PREFIXES_DEFAULT,
     seed: opt.Seed = 1,
     export: Annotated[Path | None, typer.Option(help="Write a slice as .csv or .jsonl.")] = None,
     start: Annotated[int, typer.Option("--from", min=0, help="First record of the slice.")] = 0,

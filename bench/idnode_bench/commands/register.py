@@ -23,8 +23,8 @@ from idnode_bench.comparison import Comparison, run_interleaved
 from idnode_bench.lanes import PythonLane, Watch
 from idnode_bench.load.engine import Port
 from idnode_bench.load.schedule import Schedule
+from idnode_bench.population.factory import PREFIXES_DEFAULT, Population
 from idnode_bench.population.filling import store_config
-from idnode_bench.population.layouts import Kind
 from idnode_bench.results import PopulationFacts, Report, Run
 from idnode_bench.targets.servers import own_node
 from idnode_bench.targets.writing import CREATE, Book, LibraryPort, RestPort, SessionPort
@@ -46,6 +46,9 @@ class Way(StrEnum):
     rest = "rest"
 
 
+DEFAULT: Final = Population(100_000, kind="reference")
+
+
 @dataclass(frozen=True, slots=True)
 class Settings:
     """One command."""
@@ -55,8 +58,7 @@ class Settings:
     rounds: int = 1
     seed: int = 1
     data: Path | None = None
-    records: int = 100_000
-    kind: Kind = "reference"
+    population: Population = DEFAULT
     engine: str = "lmdb"
     connections: int = 16
 
@@ -73,6 +75,7 @@ def register(
     data: opt.Data = None,
     records: Annotated[int, typer.Option(min=1, help="Records that are there before, unless --data.")] = 100_000,
     kind: opt.Kind = opt.KindName.reference,
+    prefixes: opt.Prefixes = PREFIXES_DEFAULT,
     engine: opt.Engine = "lmdb",
     connections: opt.Connections = 16,
     seed: opt.Seed = 1,
@@ -83,7 +86,8 @@ def register(
 
     def body(adapters: Adapters, watch: Watch) -> Report:
         schedule = replace(opt.schedule_of(model, seconds, per_s, to_rate, steps, window), lost_after_s=PATIENCE_S)
-        settings = Settings(way, schedule, rounds, seed, data, records, kind.value, engine, connections)
+        population = Population(records, seed, kind.value, prefixes)
+        settings = Settings(way, schedule, rounds, seed, data, population, engine, connections)
         return measure(adapters, settings, watch)
 
     run_command(body, show, json_file, quiet)
@@ -92,9 +96,7 @@ def register(
 def measure(adapters: Adapters, settings: Settings, watch: Watch = lambda _text: None) -> Report:
     """Everything but printing. Raises :class:`BenchError`."""
     captured = environment.capture(adapters, settings.seed)
-    with ground(
-        adapters, settings.data, settings.records, settings.kind, settings.seed, settings.engine, watch
-    ) as there:
+    with ground(adapters, settings.data, settings.population, settings.engine, watch) as there:
         book = Book(there.population, run=int(adapters.clock.now() * 1e3))
         opened = _library if settings.way is Way.library else _served
         with opened(adapters, settings, there, book, watch) as (lane, read):

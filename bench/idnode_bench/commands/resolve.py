@@ -16,6 +16,7 @@ from idnode_bench.comparison import Comparison, run_interleaved
 from idnode_bench.lanes import Watch
 from idnode_bench.load.keys import KeyPlan
 from idnode_bench.load.schedule import Schedule
+from idnode_bench.population.factory import PREFIXES_DEFAULT
 from idnode_bench.results import Report, Run
 from idnode_bench.stages import stages_of
 
@@ -43,9 +44,11 @@ def resolve(
     window: opt.Window = None,
     seconds: opt.Seconds = 3.0,
     warmup: opt.Warmup = 0.3,
+    warm: opt.Warm = True,
     rounds: opt.Rounds = 5,
     records: opt.Records = 100_000,
     kind: opt.Kind = opt.KindName.small,
+    prefixes: opt.Prefixes = PREFIXES_DEFAULT,
     distribution: opt.Distribution = "uniform",
     miss_ratio: opt.MissRatio = 0.0,
     keys: opt.Keys = 1_000_000,
@@ -70,6 +73,7 @@ def resolve(
             generator=generator,
             records=records,
             kind=kind.value,
+            prefixes=prefixes,
             plan=KeyPlan.parse(distribution, miss_ratio),
             keys=keys,
             seed=seed,
@@ -78,6 +82,7 @@ def resolve(
             handles=handles,
             connections=connections,
             warmup_s=warmup,
+            warm=warm,
             own_host=own_host,
         )
         schedule = opt.schedule_of(model, seconds, rate, to_rate, steps, window)

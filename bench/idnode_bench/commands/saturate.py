@@ -16,12 +16,14 @@ from idnode_bench.commands.showing import rate, run_command, table_of
 from idnode_bench.lanes import Lane, Watch
 from idnode_bench.load.keys import KeyPlan
 from idnode_bench.load.saturation import Objective, Search, find_knee, knees_to_json
-from idnode_bench.load.schedule import IN_FLIGHT_MAX, Schedule
-from idnode_bench.results import Phase, Report, Run
+from idnode_bench.load.schedule import IN_FLIGHT_MAX, LOST_AFTER_S, Schedule
+from idnode_bench.results import Model, Phase, Report, Run
 
 RECOVERY_SHARE: Final = 0.9
 """Of the offered rate, answered rightly: then the server has recovered."""
 RECOVERY_S: Final = 10.0
+PATIENCE_S: Final = 0.25
+"""What is not answered by then is lost in an overload: what the server drops must not throttle the generator."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +119,9 @@ def saturate_lane(
     def run(per_s: float, phase: Phase, seconds: float = settings.step_s) -> Run:
         watch(f"{lane.name}: {phase} at {per_s:,.0f}/s")
         number[0] += 1
-        schedule = Schedule("poisson" if settings.poisson else "constant", seconds, per_s, window=IN_FLIGHT_MAX)
+        model: Model = "poisson" if settings.poisson else "constant"
+        patience = PATIENCE_S if phase == "overload" else LOST_AFTER_S
+        schedule = Schedule(model, seconds, per_s, window=IN_FLIGHT_MAX, lost_after_s=patience)
         return lane.run(schedule, settings.setup.seed + number[0], phase, first=number[0] == 1)
 
     knees = [find_knee(run, settings.objective, settings.search) for _ in range(settings.repeats)]

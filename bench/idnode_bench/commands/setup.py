@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 from idnode.adapters import Adapters
 from idnode_bench import native
 from idnode_bench.commands.options import Generator, Peer
+from idnode_bench.counters import CountedLane, node_counters
 from idnode_bench.errors import BenchError, PeerMissing
 from idnode_bench.lanes import Asked, Lane, NativeLane, PythonLane, Watch, python_lane
 from idnode_bench.learning import learnt
@@ -21,7 +23,7 @@ from idnode_bench.load.native_load import NativeLoad
 from idnode_bench.load.rows import Rows, whole_file, write_rows
 from idnode_bench.machine import cores
 from idnode_bench.native import NativeTools
-from idnode_bench.population.factory import Population
+from idnode_bench.population.factory import PREFIXES_DEFAULT, Population
 from idnode_bench.population.filling import fill, read_population
 from idnode_bench.population.layouts import Kind
 from idnode_bench.results import PopulationFacts, Run
@@ -45,6 +47,7 @@ class Setup:
     generator: Generator = Generator.auto
     records: int = 100_000
     kind: Kind = "small"
+    prefixes: int = PREFIXES_DEFAULT
     plan: KeyPlan = field(default_factory=KeyPlan)
     keys: int = 1_000_000
     seed: int = 1
@@ -53,6 +56,7 @@ class Setup:
     handles: Path | None = None
     connections: int = 32
     warmup_s: float = 0.3
+    warm: bool = True
     own_host: bool = False
 
 
@@ -171,7 +175,7 @@ class _Builder:
             source = learnt(self.adapters, given[0], setup.handles)
             facts = PopulationFacts(source.count, "given handles", setup.seed, str(setup.plan))
             return Asked(source, setup.plan, facts)
-        population = Population(setup.records, setup.seed, setup.kind)
+        population = Population(setup.records, setup.seed, setup.kind, setup.prefixes)
         if setup.data is not None:
             population, _ = read_population(self.adapters, setup.data)
         facts = PopulationFacts(
@@ -191,11 +195,9 @@ class _Builder:
             served = stack.enter_context(own_node(self.adapters, data, self.server_core, engine=engine))
             for transport in TRANSPORTS:
                 if transport in sockets:
-                    target = served.target(transport)
-                    lane = self._lane(target, asked)
-                    if len(setup.transports) > 1:
-                        lane.name = f"idnode {transport}"
-                    lanes.append(lane)
+                    name = f"idnode {transport}" if len(setup.transports) > 1 else "idnode"
+                    lane = self._lane(served.target(transport), asked)
+                    lanes.append(CountedLane(name, lane, partial(node_counters, served.http_port)))
         if "in-process" in setup.transports:
             lanes.append(self._memory_lane(asked))
         return lanes
@@ -247,7 +249,7 @@ class _Builder:
             self.tools.load,
             rows.file,
             rows.file_order,
-            warm_pass=not rows.file_order,
+            warm_pass=setup.warm,
             warmup_s=setup.warmup_s,
             core=self.load_core,
         )

@@ -15,7 +15,6 @@ from idnode_bench.lanes import Watch, run_async
 from idnode_bench.load.health import judged
 from idnode_bench.population.factory import Population
 from idnode_bench.population.filling import fill, read_population
-from idnode_bench.population.layouts import Kind
 from idnode_bench.results import Run
 from idnode_bench.targets.addresses import Target
 from idnode_bench.targets.writing import Book, same_but_for_time
@@ -36,20 +35,17 @@ class Ground:
 
 
 @contextmanager
-def ground(
-    adapters: Adapters, data: Path | None, records: int, kind: Kind, seed: int, engine: str, watch: Watch
-) -> Iterator[Ground]:
-    """The given folder, or one filled here that goes away afterwards. Raises :class:`BenchError`."""
+def ground(adapters: Adapters, data: Path | None, wanted: Population, engine: str, watch: Watch) -> Iterator[Ground]:
+    """The given folder, or one filled here with ``wanted`` that goes away afterwards. Raises :class:`BenchError`."""
     if data is not None:
         population, found = read_population(adapters, data)
         yield Ground(data, population, found)
         return
     folder = adapters.disk.temporary_folder("idnode-bench-")
     try:
-        population = Population(records, seed, kind)
-        watch(f"filling {records:,} records")
-        fill(adapters, folder, population, engine, durable=False)
-        yield Ground(folder, population, engine)
+        watch(f"filling {wanted.count:,} records")
+        fill(adapters, folder, wanted, engine, durable=False)
+        yield Ground(folder, wanted, engine)
     finally:
         adapters.disk.remove_tree(folder)
 

@@ -19,7 +19,7 @@ from idnode_bench.results import Model
 RATE_MAX: Final = 10_000_000.0
 SECONDS_MAX: Final = 3_600.0
 WINDOW_DEFAULT: Final = 256
-IN_FLIGHT_MAX: Final = 4_096
+IN_FLIGHT_MAX: Final = 131_072
 """Of an open loop; what is due beyond is dropped, counted, and makes the run invalid."""
 LOST_AFTER_S: Final = 1.0
 

@@ -28,9 +28,9 @@
 #include <sys/socket.h>
 #include <sys/time.h>
 
-enum { WINDOW_MAX = 4096, REFILL = 64, REQUEST_MAX = 512, NAP_NS = 200000 };
+enum { WINDOW_MAX = 1 << 17, REFILL = 64, REQUEST_MAX = 512, NAP_NS = 200000 };
 
-struct slot { uint32_t id; uint64_t key, due, sent_at; int busy; uint32_t parts; uint8_t *whole; };
+struct slot { uint32_t id; uint64_t key, due, sent_at; int busy; uint32_t parts, room; uint8_t *whole; };
 struct plan { const char *model; double seconds, rate; uint64_t count; int in_order; };
 
 static struct rows rows;
@@ -94,7 +94,10 @@ static size_t take_part(struct slot *s, const uint8_t *in, size_t octets) {
     uint32_t length = get32(in + LENGTH_AT), sequence = get32(in + SEQUENCE_AT);
     uint32_t parts = (length + PART_OCTETS - 1) / PART_OCTETS;
     if (parts > PARTS_MAX || sequence >= parts || octets - ENVELOPE_OCTETS > PART_OCTETS) return 0;
-    if (!s->whole && !(s->whole = malloc(ENVELOPE_OCTETS + MESSAGE_OCTETS_MAX))) fail("memory for a reply");
+    if (s->room < parts * PART_OCTETS) {
+        s->room = parts * PART_OCTETS;
+        if (!(s->whole = realloc(s->whole, ENVELOPE_OCTETS + s->room))) fail("memory for a reply");
+    }
     memcpy(s->whole, in, ENVELOPE_OCTETS);
     memcpy(s->whole + ENVELOPE_OCTETS + sequence * PART_OCTETS, in + ENVELOPE_OCTETS, octets - ENVELOPE_OCTETS);
     s->parts |= 1u << sequence;
@@ -290,7 +293,7 @@ static void check_plan(const struct plan *p, const char *order) {
     if (!is_closed && !(p->rate > 0 && p->rate <= 1e7)) refuse("an open loop needs a --rate of up to 10^7 a second");
     if (!(p->seconds > 0 && p->seconds <= 3600)) refuse("--seconds is up to 3600");
     if (strcmp(order, "uniform") && strcmp(order, "file")) refuse("--order is uniform or file");
-    if (window < 1 || window > WINDOW_MAX) refuse("--window is 1 to 4096");
+    if (window < 1 || window > WINDOW_MAX) refuse("--window is 1 to 131072");
     if (!rows.count) refuse("the population is empty");
 }
 
