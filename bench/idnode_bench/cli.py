@@ -12,6 +12,7 @@ from idnode_bench.commands.populate import populate
 from idnode_bench.commands.register import register
 from idnode_bench.commands.resolve import resolve
 from idnode_bench.commands.saturate import saturate
+from idnode_bench.commands.suite import suite
 
 COMMANDS: Final = (populate, resolve, register, mixed, saturate, calibrate)
 """In the order of the help."""
@@ -25,3 +26,4 @@ def bench() -> None:
 
 for command in COMMANDS:
     app.command()(command)
+app.command("all")(suite)

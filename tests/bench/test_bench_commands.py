@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+from inspect import signature
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner, Result
 
-from idnode_bench.cli import app
+from idnode_bench.cli import COMMANDS, app
+from idnode_bench.commands import suite
+from idnode_bench.commands.suite import STEPS, Step
 from idnode_bench.errors import BenchError, NotLoopback
 from idnode_bench.results import Report
 from idnode_bench.targets.addresses import Target, parse_target
@@ -37,8 +40,8 @@ def test_node_is_filled_and_resolved_over_every_transport(tmp_path: Path) -> Non
     transports = ["udp", "tcp", "http", "https", "in-process"]
     chosen = [part for name in transports for part in ("--transport", name)]
     done = bench(
-        "resolve", "--serve", *chosen, "--records", 60, "--prefixes", 6, "--kind", "reference", "--rate", 60, "--seconds", 0.5,
-        "--miss-ratio", 0.2, "--distribution", "zipf(0.9)", "--rounds", 1, "--json", file, "--stages",
+        "resolve", "--serve", *chosen, "--records", 60, "--prefixes", 6, "--kind", "reference", "--rate", 60,
+        "--seconds", 0.5, "--miss-ratio", 0.2, "--distribution", "zipf(0.9)", "--rounds", 1, "--json", file, "--stages",
         "--connections", 4, "--generator", "python",
     )  # fmt: skip
     assert done.exit_code in (0, 1), done.output
@@ -110,3 +113,44 @@ def test_only_loopback_unless_owned() -> None:
     for wrong in ("127.0.0.1:2641", "udp://127.0.0.1", "udp://example.org:2641", "ftp://127.0.0.1:1", "udp://[x:1"):
         with pytest.raises(BenchError):
             parse_target(wrong)
+
+
+def test_saturation_of_the_c_peer_is_searched_and_overloaded(tmp_path: Path) -> None:
+    file = tmp_path / "s.json"
+    done = bench(
+        "saturate", "--peer", "c", "--records", 100, "--repeats", 1, "--step", 0.2, "--hold", 0.2, "--start", 50,
+        "--limit", 100, "--overload", 2, "--recovery", 0.5, "--p99-ms", 2_000,
+        "--lag-ms", 2_000, "--errors", 0.5, "--json", file,
+    )  # fmt: skip
+    assert done.exit_code in (0, 1), done.output
+    report = report_of(file)
+    found = report.summary["targets"]["c"]
+    assert found["knee_per_s"]["median"] == 100
+    assert found["reached_limit"]
+    assert [run.phase for run in report.rounds[-1]] == ["hold", "overload", "recovery"]
+    assert 0 < found["overload"]["goodput_share"] < 3
+    assert "knee 100/s" in done.output
+
+
+def test_suite_runs_its_steps_and_keeps_their_results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    steps = (
+        Step("good", "calibrates", ("calibrate", "--seconds", "0.1", "--rounds", "1", "--quiet")),
+        Step("bad", "has nothing to measure", ("resolve",)),
+    )
+    monkeypatch.setattr(suite, "STEPS", steps)
+    done = bench("all", "--out", tmp_path / "results")
+    assert done.exit_code == 2
+    assert "bad: failed with status 2" in done.output
+    assert report_of(tmp_path / "results" / "good.json").report == "bench calibrate"
+    assert bench("all", "--only", "good", "--list").output.splitlines()[0] == "good: calibrates"
+    assert "no step ugly" in bench("all", "--only", "ugly").output
+
+
+@pytest.mark.parametrize("step", STEPS, ids=lambda step: step.name)
+def test_steps_of_the_suite_are_commands(step: Step) -> None:
+    """Every option of a step exists: asked for help, the command answers instead of running."""
+    assert bench(*step.arguments, "--help").exit_code == 0
+    command = next(command for command in COMMANDS if command.__name__ == step.arguments[0])
+    known = set(signature(command).parameters)
+    flags = {part.removeprefix("--").replace("-", "_") for part in step.arguments if part.startswith("--")}
+    assert {{"rate": "per_s" if step.arguments[0] == "register" else "rate"}.get(flag, flag) for flag in flags} <= known

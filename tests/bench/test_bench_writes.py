@@ -44,8 +44,8 @@ def faults(report: Report) -> list[str]:
 def test_registrations_are_acknowledged_and_read_back(way: str, tmp_path: Path) -> None:
     file = tmp_path / "r.json"
     done = bench(
-        "register", "--way", way, "--rate", 60, "--seconds", 1, "--rounds", 1, "--records", 50, "--prefixes", 6, "--kind", "small",
-        "--connections", 4, "--json", file,
+        "register", "--way", way, "--rate", 60, "--seconds", 1, "--rounds", 1, "--records", 50, "--prefixes", 6,
+        "--kind", "small", "--connections", 4, "--json", file,
     )  # fmt: skip
     assert done.exit_code in (0, 1), done.output
     report = Report.from_json(json.loads(file.read_text()))

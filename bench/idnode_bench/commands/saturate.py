@@ -19,9 +19,10 @@ from idnode_bench.load.saturation import Objective, Search, find_knee, knees_to_
 from idnode_bench.load.schedule import IN_FLIGHT_MAX, LOST_AFTER_S, Schedule
 from idnode_bench.results import Model, Phase, Report, Run
 
+RECOVERY_LOAD: Final = 0.8
+"""Of the knee, offered after the overload."""
 RECOVERY_SHARE: Final = 0.9
 """Of the offered rate, answered rightly: then the server has recovered."""
-RECOVERY_S: Final = 10.0
 PATIENCE_S: Final = 0.25
 """What is not answered by then is lost in an overload: what the server drops must not throttle the generator."""
 
@@ -37,6 +38,7 @@ class Settings:
     hold_s: float
     repeats: int
     overload: float
+    recovery_s: float = 10.0
     poisson: bool = True
 
 
@@ -58,6 +60,7 @@ def saturate(
     overload: Annotated[
         float, typer.Option(min=0, max=20, help="Then offer so many times the knee; 0 = do not.")
     ] = 5.0,
+    recovery: Annotated[float, typer.Option(min=0.5, max=600, help="Seconds that are watched after it.")] = 10.0,
     records: opt.Records = 100_000,
     kind: opt.Kind = opt.KindName.small,
     distribution: opt.Distribution = "uniform",
@@ -92,7 +95,7 @@ def saturate(
         )
         objective = Objective(p99_ms * 1e3, errors, lag_ms * 1e3)
         search = Search(start, limit, precision)
-        return measure(adapters, Settings(setup, objective, search, step, hold, repeats, overload), watch)
+        return measure(adapters, Settings(setup, objective, search, step, hold, repeats, overload, recovery), watch)
 
     run_command(body, show, json_file, quiet)
 
@@ -132,7 +135,7 @@ def saturate_lane(
     summary["held"] = not settings.objective.breaches(held)
     if settings.overload > 0:
         flood = run(knee * settings.overload, "overload")
-        recovery = run(knee * 0.8, "recovery", RECOVERY_S)
+        recovery = run(knee * RECOVERY_LOAD, "recovery", settings.recovery_s)
         after += [flood, recovery]
         summary["overload"] = overload_of(knee, settings.overload, flood, recovery)
     rounds = [tuple(_with_breaches(one, settings.objective) for one in found.runs) for found in knees]
