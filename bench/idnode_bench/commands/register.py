@@ -133,7 +133,8 @@ def _served(adapters: Adapters, settings: Settings, there: Ground, book: Book, w
 @contextmanager
 def _library(adapters: Adapters, settings: Settings, there: Ground, book: Book, watch: Watch) -> Iterator[Opened]:
     """The registry in this process, over its durable store."""
-    from idnode.node import open_store, registry_settings  # measuring a node needs them not
+    from idnode.node import open_store  # measuring a node needs them not
+    from idnode.switches import registry_settings
 
     config = NodeConfig(store=store_config(there.data, there.engine))
     store = open_store(config, adapters)

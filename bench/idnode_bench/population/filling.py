@@ -108,7 +108,8 @@ def fill(
     No node may run over the folder. Raises :class:`WrongPopulation` when it holds another one, and the registry's own
     errors.
     """
-    from idnode.node import open_store, registry_settings  # only filling needs the node's parts
+    from idnode.node import open_store  # only filling needs the node's parts
+    from idnode.switches import registry_settings
 
     config = NodeConfig(store=store_config(data, engine).model_copy(update={"fsync": durable}))
     adapters.disk.makedirs(data)

@@ -2,7 +2,8 @@
  *
  * It does the work of a hot answer path and nothing else: checks that a datagram is a plain resolution request for all
  * values, folds and hashes the handle, finds the record, assembles the answer with the request's own spelling of the
- * handle, and sets request id, flags, recursion count and expiration. What it does not serve is counted and dropped.
+ * handle, and sets request id, flags, recursion count and expiration. A handle it has not is answered with RC 100; what
+ * else it does not serve is counted and dropped.
  *
  *   c_lookup --population FILE [--port 0] [--cpu -1] [--address 127.0.0.1]
  *
@@ -69,7 +70,12 @@ static size_t answer(const uint8_t *in, size_t octets, uint8_t *out, uint32_t ex
     const uint8_t *after = in + BODY_AT + 4 + name; /* index count, type count, credential length: all zero */
     if (get32(after) || get32(after + 4) || get32(after + 8)) return 0;
     const struct record *r = find(in + BODY_AT + 4, name);
-    if (!r) return 0;
+    if (!r) {
+        memcpy(out, in, octets);
+        put32(out + RESPONSE_CODE_AT, 100);
+        put32(out + FLAGS_AT, flags | FLAG_AT);
+        return octets;
+    }
     uint32_t answer_body = 4 + name + r->values_octets;
     out[0] = 2; out[1] = 11; out[2] = 2; out[3] = 11;
     put32(out + SESSION_AT, 0);
