@@ -133,7 +133,7 @@ def test_steps() -> None:
         lambda: Schedule("poisson", 4_000, 1.0),
         lambda: Schedule("poisson", 1.0, 1e9),
         lambda: Schedule("poisson", 1.0, 1.0, window=0),
-        lambda: Schedule("closed", 1.0, window=100_000),
+        lambda: Schedule("closed", 1.0, window=200_000),
         lambda: Schedule("poisson", 1.0),
         lambda: Schedule("ramp", 1.0, 1.0),
         lambda: Schedule("step", 1.0, 1.0),

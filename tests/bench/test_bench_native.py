@@ -6,7 +6,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from itertools import islice
+from os import kill
 from pathlib import Path
+from signal import SIGCONT, SIGSTOP
+from threading import Timer
 
 import pytest
 
@@ -182,3 +185,54 @@ def test_damaged_files_are_refused(adapters: Adapters, tools: native.NativeTools
             measured(lane)
     with pytest.raises(BenchError, match="cut short"):
         compact(tools.load, [whole[:-1]], tmp_path / "hashed")
+
+
+@contextmanager
+def paused(pid: int, after_s: float, for_s: float) -> Iterator[None]:
+    """Another process stands still for a while."""
+    timers = [Timer(after_s, kill, (pid, SIGSTOP)), Timer(after_s + for_s, kill, (pid, SIGCONT))]
+    for timer in timers:
+        timer.start()
+    try:
+        yield
+    finally:
+        for timer in timers:
+            timer.join()
+
+
+def paused_run(
+    adapters: Adapters, tools: native.NativeTools, folder: Path, schedule: Schedule, for_s: float = 0.8
+) -> Run:
+    population = Population(50)
+    file = folder / "served"
+    file.write_bytes(b"".join(wire_octets(list(population), 50)))
+    with c_program("c", tools.lookup, ("--population", str(file))) as server:
+        lane = lane_of("c", adapters, tools, folder, replace(server.target("udp"), pid=None), population)
+        with paused(server.pid, 0.7, for_s):
+            return measured(lane, schedule)
+
+
+def test_open_loop_in_c_reports_a_pause(adapters: Adapters, tools: native.NativeTools, tmp_path: Path) -> None:
+    schedule = Schedule("constant", 2.0, 500.0, window=4096, lost_after_s=5.0)
+    run = paused_run(adapters, tools, tmp_path, schedule)
+    assert run.sent == run.received == 1_000
+    assert (run.response_us["p75"] or 0) > 100_000, "two fifths of the requests were due while nobody answered"
+    assert (run.response_us["max"] or 0) > 700_000
+
+
+def test_closed_loop_in_c_hides_it(adapters: Adapters, tools: native.NativeTools, tmp_path: Path) -> None:
+    run = paused_run(adapters, tools, tmp_path, Schedule("closed", 2.0, window=1, lost_after_s=5.0))
+    assert (run.response_us["p90"] or 0) < 100_000
+    assert (run.response_us["max"] or 0) > 700_000
+
+
+def test_unanswered_requests_are_lost_and_their_late_answers_unexpected(
+    adapters: Adapters, tools: native.NativeTools, tmp_path: Path
+) -> None:
+    schedule = Schedule("constant", 2.0, 200.0, window=4096, lost_after_s=0.3)
+    run = paused_run(adapters, tools, tmp_path, schedule)
+    assert run.lost > 20
+    assert run.unexpected > 20
+    assert run.lost + run.received == run.sent == 400
+    assert any("lost" in fault for fault in run.faults)
+    assert sum(second.errors for second in run.series) == run.lost
