@@ -20,7 +20,7 @@ from idnode_bench.results import Phase, PopulationFacts, Run
 from idnode_bench.targets.addresses import Target
 from idnode_bench.targets.calls import HttpPort
 from idnode_bench.targets.datagrams import UdpPort
-from idnode_bench.targets.native import Dialogue, Source
+from idnode_bench.targets.native import Dialogue, Source, asked_keys
 from idnode_bench.targets.streams import TcpPort
 
 Made = TypeVar("Made")
@@ -48,7 +48,7 @@ class Asked:
 
     def choose(self, seed: int) -> Choose:
         """Resolutions, without end."""
-        return ((OPERATION, key) for key in self.plan.keys(self.source.count, seed))
+        return ((OPERATION, key) for key in asked_keys(self.source, self.plan, seed))
 
 
 def server_of(adapters: Adapters, pid: int | None) -> Server:

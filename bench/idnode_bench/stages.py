@@ -18,7 +18,7 @@ from idnode.responding import SiteFacts, respond
 from idnode_bench.lanes import run_async
 from idnode_bench.machine import elapsed_ns
 from idnode_bench.population.factory import Population
-from idnode_bench.population.filling import fill
+from idnode_bench.population.filling import Holding, fill
 from idnode_bench.population.numbers import SplitMix
 from idnode_bench.targets.memory import MemorySocket, memory_node
 from idnode_bench.targets.native import Source, request_octets
@@ -38,7 +38,7 @@ def stages_of(adapters: Adapters, source: Source, seed: int) -> dict[str, float]
     population = Population(RECORDS, seed, kind, prefix_count=50)
     folder = adapters.disk.temporary_folder("idnode-bench-stages-")
     try:
-        fill(adapters, folder, population, durable=False)
+        fill(adapters, folder, Holding(population), durable=False)
 
         async def measured() -> dict[str, float]:
             node, socket = memory_node(adapters, folder)

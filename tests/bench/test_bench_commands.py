@@ -9,12 +9,20 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
+from idnode.adapters import real_adapters
 from idnode_bench.cli import COMMANDS, app
 from idnode_bench.commands import suite
 from idnode_bench.commands.suite import STEPS, Step
 from idnode_bench.errors import BenchError, NotLoopback
+from idnode_bench.lanes import run_async
+from idnode_bench.load.engine import Request
+from idnode_bench.load.recorder import RIGHT
+from idnode_bench.population.filling import read_holding
+from idnode_bench.population.ranged import RangedPopulation
 from idnode_bench.results import Report
 from idnode_bench.targets.addresses import Target, parse_target
+from idnode_bench.targets.memory import MemoryPort, memory_node
+from idnode_bench.targets.native import Dialogue
 
 BAD_SCHEDULE = ("fell behind", "requests lost", "not sent", "of a processor")
 """Faults that a busy machine causes; whatever else is found is a defect."""
@@ -154,3 +162,63 @@ def test_steps_of_the_suite_are_commands(step: Step) -> None:
     known = set(signature(command).parameters)
     flags = {part.removeprefix("--").replace("-", "_") for part in step.arguments if part.startswith("--")}
     assert {{"rate": "per_s" if step.arguments[0] == "register" else "rate"}.get(flag, flag) for flag in flags} <= known
+
+
+def test_a_hundred_thousand_million_are_registered_by_ranges_and_resolved(tmp_path: Path) -> None:
+    """Every answer is compared; overrides and tombstones are met too, because the keys are those around them."""
+    data, file = tmp_path / "data", tmp_path / "r.json"
+    done = bench(
+        "populate", "--records", 10**11, "--range", "--overrides", 300, "--tombstones", 200, "--prefixes", 6,
+        "--data", data,
+    )  # fmt: skip
+    assert done.exit_code == 0, done.output
+    assert "100,000,000,000 identifiers registered by ranges" in done.output
+    arguments = ("--keys", 3_000, "--model", "closed", "--seconds", 0.5, "--rounds", 1, "--json", file)
+    done = bench("resolve", "--serve", "--data", data, *arguments)
+    assert done.exit_code in (0, 1), done.output
+    run = report_of(file).rounds[0][0]
+    assert (run.population.range_registered, run.population.records) == (10**11, 300)
+    assert run.received > 0
+    holding = read_holding(real_adapters(), data)
+    ranged = holding.ranged
+    assert ranged is not None
+    step = ranged.count // 300
+    special = [number for place in range(300) for number in (place * step, place * step + 1)]
+    special += [number for place in range(1, 200) for number in (place * (ranged.count // 200) - 1,)]
+    assert sum(map(ranged.is_override, special)) >= 300
+    assert sum(map(ranged.is_gone, special)) > 150
+    stray = resolve_all(data, ranged, special)
+    assert stray == []
+
+
+def resolve_all(data: Path, ranged: RangedPopulation, numbers: list[int]) -> list[int]:
+    """The numbers whose members are not answered as the population says, asked of a node in this process."""
+    adapters = real_adapters()
+    wrong: list[int] = []
+    node, socket = memory_node(adapters, data)
+    port = MemoryPort(socket, Dialogue(ranged))
+
+    async def ask() -> None:
+        async with node:
+            waiting = set(numbers)
+
+            def done(request: Request, outcome: str, *, answered: bool = True) -> None:
+                number = request.key if request.key >= 0 else ~request.key
+                waiting.discard(number)
+                if outcome != RIGHT:
+                    wrong.append(number)
+
+            await port.open(done)
+            for start in range(0, len(numbers), 64):
+                keys = [~number if ranged.is_gone(number) else number for number in numbers[start : start + 64]]
+                port.send([Request("resolve", key, 0.0, 0.0) for key in keys])
+                await adapters.clock.sleep(0)
+            async with adapters.clock.timeout(20):
+                while waiting:
+                    await adapters.clock.sleep(0.01)
+
+    try:
+        run_async(ask)
+    finally:
+        adapters.close()
+    return wrong

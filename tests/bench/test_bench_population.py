@@ -16,8 +16,9 @@ from idnode_bench.commands.populate import write_slice
 from idnode_bench.errors import BenchError, WrongPopulation
 from idnode_bench.population import filling
 from idnode_bench.population.factory import Population, Record
-from idnode_bench.population.filling import fill, read_population, store_config
+from idnode_bench.population.filling import Holding, fill, read_holding, store_config
 from idnode_bench.population.layouts import Kind
+from idnode_bench.population.ranged import RangedPopulation
 from idnode_bench.targets.native import AnswerStyle, reply_octets, request_octets
 from idnode_protocol.handle import fold
 from idnode_protocol.message import decode_message
@@ -128,11 +129,11 @@ def test_filled_folder_holds_every_record_and_goes_on_where_it_was_cut(
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        fill(adapters, tmp_path, population, progress=cut_off)
-    filled = fill(adapters, tmp_path, population)
+        fill(adapters, tmp_path, Holding(population), progress=cut_off)
+    filled = fill(adapters, tmp_path, Holding(population))
     assert filled.loaded == 900 - told[-1]
-    assert fill(adapters, tmp_path, population).loaded == 0
-    assert read_population(adapters, tmp_path) == (population, "lmdb")
+    assert fill(adapters, tmp_path, Holding(population)).loaded == 0
+    assert read_holding(adapters, tmp_path) == Holding(population)
     store = open_store(NodeConfig(store=store_config(tmp_path)), adapters)
     try:
         for record in population:
@@ -144,15 +145,15 @@ def test_filled_folder_holds_every_record_and_goes_on_where_it_was_cut(
     finally:
         store.close()
     with pytest.raises(WrongPopulation, match="another population"):
-        fill(adapters, tmp_path, Population(901, 5, "reference", prefix_count=4))
+        fill(adapters, tmp_path, Holding(Population(901, 5, "reference", prefix_count=4)))
 
 
 def test_folders_that_are_not_ours_are_refused(adapters: Adapters, tmp_path: Path) -> None:
     with pytest.raises(WrongPopulation, match="bench populate"):
-        read_population(adapters, tmp_path)
+        read_holding(adapters, tmp_path)
     (tmp_path / "store").mkdir()
     with pytest.raises(WrongPopulation, match="not the harness's"):
-        fill(adapters, tmp_path, Population(10))
+        fill(adapters, tmp_path, Holding(Population(10)))
 
 
 def test_slices_are_written_as_text(adapters: Adapters, tmp_path: Path) -> None:
@@ -176,3 +177,25 @@ def test_populations_are_bounded(wrong) -> None:
         wrong()
     with pytest.raises(IndexError):
         Population(10).record(10)
+
+
+def test_ranged_population_knows_its_exceptions() -> None:
+    ranged = RangedPopulation(Population(10_000, 2, "templated", prefix_count=7), overrides=40, tombstones=25)
+    numbers = range(ranged.count)
+    assert sum(map(ranged.is_override, numbers)) == 40
+    assert sum(map(ranged.is_gone, numbers)) in (24, 25)  # the first chosen number has none before it
+    found, gone = [], []
+    for prefix in ranged.members.prefixes():
+        found += list(ranged.overridden(prefix))
+        gone += list(ranged.gone(prefix))
+    assert found == [ranged.record(number) for number in numbers if ranged.is_override(number)]
+    assert gone == [ranged.handle(number) for number in numbers if ranged.is_gone(number)]
+    assert all(
+        record.handle == ranged.members.record(number).handle
+        for number, record in ((number, ranged.record(number)) for number in numbers if ranged.is_override(number))
+    )
+    for wrong in ((5_001, 0), (-1, 0), (3_000, 3_000)):
+        with pytest.raises(ValueError, match="overrides and tombstones"):
+            RangedPopulation(ranged.members, *wrong)
+    with pytest.raises(ValueError, match="templated"):
+        RangedPopulation(Population(10))

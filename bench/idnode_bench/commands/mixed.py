@@ -12,6 +12,7 @@ from rich.console import Console
 from idnode.adapters import Adapters
 from idnode_bench import environment
 from idnode_bench.commands import options as opt
+from idnode_bench.commands.facts import facts_of
 from idnode_bench.commands.showing import rate, run_command, table_of
 from idnode_bench.commands.writes import by_resolver, ground, verified
 from idnode_bench.comparison import Comparison, run_interleaved
@@ -21,12 +22,14 @@ from idnode_bench.load.engine import Port
 from idnode_bench.load.mixes import Workload, parse_workload
 from idnode_bench.machine import read_text
 from idnode_bench.population.factory import PREFIXES_DEFAULT, Population
-from idnode_bench.results import PopulationFacts, Report, Run
+from idnode_bench.population.filling import Holding
+from idnode_bench.results import Report, Run
 from idnode_bench.targets.mixing import MixedPort
+from idnode_bench.targets.native import asked_keys
 from idnode_bench.targets.servers import own_node
 from idnode_bench.targets.writing import Book, RestPort, SessionPort
 
-DEFAULT: Final = Population(100_000, kind="reference")
+DEFAULT: Final = Holding(Population(100_000, kind="reference"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +40,7 @@ class Settings:
     rounds: int = 1
     seed: int = 1
     data: Path | None = None
-    population: Population = DEFAULT
-    engine: str = "lmdb"
+    holding: Holding = DEFAULT
     connections: int = 16
 
 
@@ -62,8 +64,8 @@ def mixed(
         if text is None:
             raise BenchError(f"{file} cannot be read")
         workload = parse_workload(text)
-        population = Population(records, seed, kind.value, prefixes)
-        settings = Settings(workload, rounds, seed, data, population, engine, connections)
+        holding = Holding(Population(records, seed, kind.value, prefixes), engine)
+        settings = Settings(workload, rounds, seed, data, holding, connections)
         return measure(adapters, settings, watch)
 
     run_command(body, show, json_file, quiet)
@@ -74,17 +76,15 @@ def measure(adapters: Adapters, settings: Settings, watch: Watch = lambda _text:
     captured = environment.capture(adapters, settings.seed)
     workload = settings.workload
     with (
-        ground(adapters, settings.data, settings.population, settings.engine, watch) as there,
-        own_node(adapters, there.data, engine=there.engine) as node,
+        ground(adapters, settings.data, settings.holding, watch) as there,
+        own_node(adapters, there.data, engine=there.holding.engine) as node,
     ):
         book = Book(there.population, run=int(adapters.clock.now() * 1e3))
         plan = workload.plan
-        facts = PopulationFacts(
-            there.population.count, there.population.kind, there.population.seed, str(plan), miss_ratio=plan.miss_ratio
-        )
+        source, facts = there.holding.source, facts_of(there.holding, plan)
         tcp, reading = node.target("tcp"), node.target(workload.read_way)  # type: ignore[arg-type]  # parsed
         reads = python_lane(
-            adapters, reading, Asked(there.population, plan, facts), connections=settings.connections, watch=watch
+            adapters, reading, Asked(source, plan, facts), connections=settings.connections, watch=watch
         )
 
         def make() -> Port:
@@ -101,7 +101,7 @@ def measure(adapters: Adapters, settings: Settings, watch: Watch = lambda _text:
             adapters=adapters,
             make_port=make,
             facts=facts,
-            choose=lambda seed: workload.mix.choose(plan, there.population.count, seed),
+            choose=lambda seed: workload.mix.choose(asked_keys(source, plan, seed), seed),
             pid=node.pid,
             watch=watch,
         )

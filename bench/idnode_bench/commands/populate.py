@@ -17,7 +17,8 @@ from idnode_bench.lanes import Watch
 from idnode_bench.machine import elapsed_s, folder_octets
 from idnode_bench.population.factory import PREFIXES_DEFAULT, Population
 from idnode_bench.population.files import csv_rows, json_lines
-from idnode_bench.population.filling import Progress, fill
+from idnode_bench.population.filling import Holding, Progress, fill
+from idnode_bench.population.ranged import RangedPopulation
 from idnode_bench.results import Report
 
 EXPORT_MAX: Final = 1_000_000
@@ -31,6 +32,11 @@ def populate(
     kind: opt.Kind = opt.KindName.reference,
     prefixes: opt.Prefixes = PREFIXES_DEFAULT,
     seed: opt.Seed = 1,
+    ranges: Annotated[
+        bool, typer.Option("--range", help="Register the records by a range for each prefix (kind templated).")
+    ] = False,
+    overrides: Annotated[int, typer.Option(min=0, help="Members with a record of their own.")] = 0,
+    tombstones: Annotated[int, typer.Option(min=0, help="Members that are deleted.")] = 0,
     export: Annotated[Path | None, typer.Option(help="Write a slice as .csv or .jsonl.")] = None,
     start: Annotated[int, typer.Option("--from", min=0, help="First record of the slice.")] = 0,
     count: Annotated[int, typer.Option(min=1, max=EXPORT_MAX, help="Records of the slice.")] = 1_000,
@@ -42,13 +48,24 @@ def populate(
     def body(adapters: Adapters, watch: Watch) -> Report:
         if data is None and export is None:
             raise BenchError("nothing to do: give --data FOLDER, --export FILE.csv or both")
-        population = Population(records, seed, kind.value, prefixes)
+        if (overrides or tombstones) and not ranges:
+            raise BenchError("--overrides and --tombstones are members of ranges: add --range")
+        if ranges and 2 * (overrides + tombstones) > records:
+            raise BenchError("overrides and tombstones are at most half of the members")
+        population = Population(records, seed, "templated" if ranges else kind.value, prefixes)
+        holding = Holding(population, engine, RangedPopulation(population, overrides, tombstones) if ranges else None)
         captured = environment.capture(adapters, seed)
-        summary: dict[str, object] = {"records": records, "kind": kind.value, "seed": seed, "prefixes": prefixes}
+        summary: dict[str, object] = {
+            "records": holding.stored,
+            "range_registered": holding.range_registered,
+            "kind": population.kind,
+            "seed": seed,
+            "prefixes": prefixes,
+        }
         if export is not None:
             summary["exported"] = write_slice(adapters, population, export, start, count)
         if data is not None:
-            filled = fill(adapters, data, population, engine, _progress(watch))
+            filled = fill(adapters, data, holding, _progress(watch))
             octets = folder_octets(data)
             summary |= {
                 "engine": engine,
@@ -56,7 +73,7 @@ def populate(
                 "load_s": filled.duration_s,
                 "loaded_per_s": filled.per_s,
                 "disk_octets": octets,
-                "disk_octets_per_record": octets / records,
+                "disk_octets_per_record": octets / holding.stored if holding.stored else None,
             }
         return Report("bench populate", captured.to_json(), captured.command, (), summary)
 
@@ -94,7 +111,11 @@ def show(report: Report, console: Console) -> None:
     if "loaded" in summary:
         console.print(
             f"{summary['loaded']:,} of {summary['records']:,} {summary['kind']} records loaded in "
-            f"{summary['load_s']:.1f} s ({summary['loaded_per_s']:,.0f}/s), "
-            f"{summary['disk_octets_per_record']:.1f} octets of disk each",
+            f"{summary['load_s']:.1f} s ({summary['loaded_per_s']:,.0f}/s), {summary['disk_octets']:,} octets of disk",
             highlight=False,
         )
+        each = summary["disk_octets_per_record"]
+        if each is not None and not summary["range_registered"]:
+            console.print(f"{each:.1f} octets of disk for each record", highlight=False)
+        if summary["range_registered"]:
+            console.print(f"{summary['range_registered']:,} identifiers registered by ranges", highlight=False)

@@ -17,6 +17,7 @@ from idnode.adapters import Adapters
 from idnode.config import NodeConfig
 from idnode_bench import environment
 from idnode_bench.commands import options as opt
+from idnode_bench.commands.facts import facts_of
 from idnode_bench.commands.showing import middle, rate, run_command, share, table_of
 from idnode_bench.commands.writes import Ground, ReadBack, by_resolver, ground, verified
 from idnode_bench.comparison import Comparison, run_interleaved
@@ -24,8 +25,8 @@ from idnode_bench.lanes import PythonLane, Watch
 from idnode_bench.load.engine import Port
 from idnode_bench.load.schedule import Schedule
 from idnode_bench.population.factory import PREFIXES_DEFAULT, Population
-from idnode_bench.population.filling import store_config
-from idnode_bench.results import PopulationFacts, Report, Run
+from idnode_bench.population.filling import Holding, store_config
+from idnode_bench.results import Report, Run
 from idnode_bench.targets.servers import own_node
 from idnode_bench.targets.writing import CREATE, Book, LibraryPort, RestPort, SessionPort
 from idnode_protocol.handle import fold
@@ -46,7 +47,7 @@ class Way(StrEnum):
     rest = "rest"
 
 
-DEFAULT: Final = Population(100_000, kind="reference")
+DEFAULT: Final = Holding(Population(100_000, kind="reference"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +59,7 @@ class Settings:
     rounds: int = 1
     seed: int = 1
     data: Path | None = None
-    population: Population = DEFAULT
-    engine: str = "lmdb"
+    holding: Holding = DEFAULT
     connections: int = 16
 
 
@@ -86,8 +86,8 @@ def register(
 
     def body(adapters: Adapters, watch: Watch) -> Report:
         schedule = replace(opt.schedule_of(model, seconds, per_s, to_rate, steps, window), lost_after_s=PATIENCE_S)
-        population = Population(records, seed, kind.value, prefixes)
-        settings = Settings(way, schedule, rounds, seed, data, population, engine, connections)
+        holding = Holding(Population(records, seed, kind.value, prefixes), engine)
+        settings = Settings(way, schedule, rounds, seed, data, holding, connections)
         return measure(adapters, settings, watch)
 
     run_command(body, show, json_file, quiet)
@@ -96,7 +96,7 @@ def register(
 def measure(adapters: Adapters, settings: Settings, watch: Watch = lambda _text: None) -> Report:
     """Everything but printing. Raises :class:`BenchError`."""
     captured = environment.capture(adapters, settings.seed)
-    with ground(adapters, settings.data, settings.population, settings.engine, watch) as there:
+    with ground(adapters, settings.data, settings.holding, watch) as there:
         book = Book(there.population, run=int(adapters.clock.now() * 1e3))
         opened = _library if settings.way is Way.library else _served
         with opened(adapters, settings, there, book, watch) as (lane, read):
@@ -118,7 +118,7 @@ Opened = tuple[PythonLane, ReadBack]
 @contextmanager
 def _served(adapters: Adapters, settings: Settings, there: Ground, book: Book, watch: Watch) -> Iterator[Opened]:
     """A node in a process of its own."""
-    with own_node(adapters, there.data, engine=there.engine) as node:
+    with own_node(adapters, there.data, engine=there.holding.engine) as node:
         tcp = node.target("tcp")
 
         def make() -> Port:
@@ -136,7 +136,7 @@ def _library(adapters: Adapters, settings: Settings, there: Ground, book: Book, 
     from idnode.node import open_store  # measuring a node needs them not
     from idnode.switches import registry_settings
 
-    config = NodeConfig(store=store_config(there.data, there.engine))
+    config = NodeConfig(store=store_config(there.data, there.holding.engine))
     store = open_store(config, adapters)
     registry = Registry(store, registry_settings(config), rng=adapters.rng.octets)
 
@@ -167,13 +167,12 @@ def _lane(
     pid: int | None,
     watch: Watch,
 ) -> PythonLane:
-    population = there.population
     return PythonLane(
         name=f"register {settings.way}",
         transport=transport,
         adapters=adapters,
         make_port=make,
-        facts=PopulationFacts(population.count, population.kind, population.seed, "new, prefixes interleaved"),
+        facts=facts_of(there.holding, "new, prefixes interleaved"),
         choose=lambda _seed: repeat((CREATE, 0)),
         pid=pid,
         watch=watch,

@@ -11,6 +11,7 @@ from typing import Final
 
 from idnode.adapters import Adapters
 from idnode_bench import native
+from idnode_bench.commands.facts import facts_of
 from idnode_bench.commands.options import Generator, Peer
 from idnode_bench.counters import CountedLane, node_counters
 from idnode_bench.errors import BenchError, PeerMissing
@@ -24,7 +25,7 @@ from idnode_bench.load.rows import Rows, whole_file, write_rows
 from idnode_bench.machine import cores
 from idnode_bench.native import NativeTools
 from idnode_bench.population.factory import PREFIXES_DEFAULT, Population
-from idnode_bench.population.filling import fill, read_population
+from idnode_bench.population.filling import Holding, fill, read_holding
 from idnode_bench.population.layouts import Kind
 from idnode_bench.results import PopulationFacts, Run
 from idnode_bench.targets.addresses import TRANSPORTS, Target, parse_target
@@ -152,6 +153,7 @@ class _Builder:
     server_core: int | None
     load_core: int | None
     _rows: Rows | None = None
+    _holding: Holding | None = None
 
     def all(self, stack: ExitStack) -> tuple[list[Lane], Asked]:
         setup = self.setup
@@ -175,23 +177,17 @@ class _Builder:
             source = learnt(self.adapters, given[0], setup.handles)
             facts = PopulationFacts(source.count, "given handles", setup.seed, str(setup.plan))
             return Asked(source, setup.plan, facts)
-        population = Population(setup.records, setup.seed, setup.kind, setup.prefixes)
-        if setup.data is not None:
-            population, _ = read_population(self.adapters, setup.data)
-        facts = PopulationFacts(
-            population.count,
-            population.kind,
-            population.seed,
-            str(setup.plan),
-            miss_ratio=setup.plan.miss_ratio,
-        )
-        return Asked(population, setup.plan, facts)
+        if setup.data is None:
+            self._holding = Holding(Population(setup.records, setup.seed, setup.kind, setup.prefixes), setup.engine)
+        else:
+            self._holding = read_holding(self.adapters, setup.data)
+        return Asked(self._holding.source, setup.plan, facts_of(self._holding, setup.plan))
 
     def _served(self, stack: ExitStack, asked: Asked) -> list[Lane]:
         setup, lanes = self.setup, list[Lane]()
         sockets = [name for name in setup.transports if name != "in-process"]
         if sockets:
-            data, engine = self._filled(asked, "node")
+            data, engine = self._filled("node")
             served = stack.enter_context(own_node(self.adapters, data, self.server_core, engine=engine))
             for transport in TRANSPORTS:
                 if transport in sockets:
@@ -202,17 +198,17 @@ class _Builder:
             lanes.append(self._memory_lane(asked))
         return lanes
 
-    def _filled(self, asked: Asked, name: str) -> tuple[Path, str]:
+    def _filled(self, name: str) -> tuple[Path, str]:
+        assert self._holding is not None
         if self.setup.data is not None:
-            return self.setup.data, read_population(self.adapters, self.setup.data)[1]
-        assert isinstance(asked.source, Population)
+            return self.setup.data, self._holding.engine
         data = self.folder / name
-        self.watch(f"filling {asked.source.count:,} records")
-        fill(self.adapters, data, asked.source, self.setup.engine, durable=False)
-        return data, self.setup.engine
+        self.watch(f"filling {self._holding.stored:,} records")
+        fill(self.adapters, data, self._holding, durable=False)
+        return data, self._holding.engine
 
     def _memory_lane(self, asked: Asked) -> MemoryLane:
-        data, engine = self._filled(asked, "in-process")
+        data, engine = self._filled("in-process")
         dialogue = Dialogue(asked.source)
         return MemoryLane(
             name="idnode in-process",

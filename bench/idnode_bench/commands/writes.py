@@ -14,7 +14,7 @@ from idnode.client.resolver import Resolver
 from idnode_bench.lanes import Watch, run_async
 from idnode_bench.load.health import judged
 from idnode_bench.population.factory import Population
-from idnode_bench.population.filling import fill, read_population
+from idnode_bench.population.filling import Holding, fill, read_holding
 from idnode_bench.results import Run
 from idnode_bench.targets.addresses import Target
 from idnode_bench.targets.writing import Book, same_but_for_time
@@ -30,22 +30,24 @@ class Ground:
     """A filled folder to write into."""
 
     data: Path
-    population: Population
-    engine: str
+    holding: Holding
+
+    @property
+    def population(self) -> Population:
+        return self.holding.population
 
 
 @contextmanager
-def ground(adapters: Adapters, data: Path | None, wanted: Population, engine: str, watch: Watch) -> Iterator[Ground]:
+def ground(adapters: Adapters, data: Path | None, wanted: Holding, watch: Watch) -> Iterator[Ground]:
     """The given folder, or one filled here with ``wanted`` that goes away afterwards. Raises :class:`BenchError`."""
     if data is not None:
-        population, found = read_population(adapters, data)
-        yield Ground(data, population, found)
+        yield Ground(data, read_holding(adapters, data))
         return
     folder = adapters.disk.temporary_folder("idnode-bench-")
     try:
-        watch(f"filling {wanted.count:,} records")
-        fill(adapters, folder, wanted, engine, durable=False)
-        yield Ground(folder, wanted, engine)
+        watch(f"filling {wanted.stored:,} records")
+        fill(adapters, folder, wanted, durable=False)
+        yield Ground(folder, wanted)
     finally:
         adapters.disk.remove_tree(folder)
 

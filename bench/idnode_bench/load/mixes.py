@@ -45,9 +45,9 @@ class Mix:
             drawn = rng.unit() * sums[-1]
             yield next(name for (name, _), upto in zip(self.weights, sums, strict=True) if drawn < upto)
 
-    def choose(self, plan: KeyPlan, count: int, seed: int) -> Iterator[tuple[str, int]]:
+    def choose(self, keys: Iterator[int], seed: int) -> Iterator[tuple[str, int]]:
         """(operation, key); writes choose their own records, their keys only fill the place."""
-        return zip(self.operations(seed), plan.keys(count, seed), strict=True)
+        return zip(self.operations(seed), keys, strict=True)
 
 
 @dataclass(frozen=True, slots=True)

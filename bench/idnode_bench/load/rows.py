@@ -14,7 +14,7 @@ from idnode_bench.load.native_load import compact
 from idnode_bench.native import NativeTools
 from idnode_bench.population.factory import Record
 from idnode_bench.population.files import missing_row, wire_head, wire_octets, wire_row
-from idnode_bench.targets.native import Source
+from idnode_bench.targets.native import Source, asked_keys
 
 WHOLE_RECORDS_MAX: Final = 200_000
 """Populations up to here are given to the C programs whole, values and all (160 MB of reference records)."""
@@ -57,6 +57,6 @@ def whole_file(disk: Disk, folder: Path, source: Source) -> Path:
 
 def _drawn(source: Source, plan: KeyPlan, seed: int, keys: int, seen: set[int]) -> Iterator[bytes]:
     yield wire_head(keys)
-    for key in islice(plan.keys(source.count, seed), keys):
+    for key in islice(asked_keys(source, plan, seed), keys):
         seen.add(key)
         yield wire_row(source.record(key)) if key >= 0 else missing_row(source.missing(~key))

@@ -104,6 +104,10 @@ class Population:
         """A handle beside record ``number`` that is not registered, under the same prefix."""
         return self.handle(number) + b".X"
 
+    def is_gone(self, _number: int) -> bool:
+        """Nothing of it was deleted."""
+        return False
+
     def prefixes(self) -> Iterator[Prefix]:
         """Those that hold records, the most popular first."""
         starts = self._starts

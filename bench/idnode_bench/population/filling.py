@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any, Final
@@ -23,10 +23,15 @@ from idnode.demo import Administrator, seed_administrator, seed_prefix
 from idnode_bench.errors import WrongPopulation
 from idnode_bench.machine import elapsed_s, read_text
 from idnode_bench.population.factory import Population, Prefix, prefix_name
+from idnode_bench.population.ranged import REGISTERED_AT_S, RangedPopulation
+from idnode_protocol.codes import REQUEST_FLAGS, OpCode, ResponseCode
 from idnode_protocol.handle import fold
+from idnode_protocol.requests import HandleRequest
+from idnode_registry.ask import SYSTEM, Ask, Reply
 from idnode_registry.crypto import Signer
 from idnode_registry.format import pack
 from idnode_registry.journal import load_appender
+from idnode_registry.ranges.asks import RangeCode, about
 from idnode_registry.registry import Registry
 from idnode_registry.store import Store
 
@@ -36,6 +41,8 @@ ADMIN_HANDLE: Final = b"99.900/BENCH"
 ADMIN_SECRET: Final = b"bench-secret"
 """Of a throw-away node on loopback; the harness registers with it."""
 ADMIN_PREFIX: Final = b"99.900"
+DELETIONS_AT_ONCE: Final = 1_000
+
 Progress = Callable[[int, int], None]
 """(records stored, records in all)."""
 
@@ -46,6 +53,7 @@ class Filled:
 
     loaded: int
     duration_s: float
+    range_registered: int = 0
 
     @property
     def per_s(self) -> float:
@@ -67,20 +75,46 @@ def store_config(data: Path, engine: str = "lmdb") -> StoreConfig:
     return StoreConfig(**wanted)
 
 
-def _description(population: Population, engine: str, *, complete: bool) -> dict[str, object]:
+@dataclass(frozen=True, slots=True)
+class Holding:
+    """What a folder holds: the records of ``population`` one by one, or by ranges when ``ranged`` is not None."""
+
+    population: Population
+    engine: str = "lmdb"
+    ranged: RangedPopulation | None = None
+
+    @property
+    def source(self) -> Population | RangedPopulation:
+        """Records by number."""
+        return self.population if self.ranged is None else self.ranged
+
+    @property
+    def stored(self) -> int:
+        """Records that are stored one by one."""
+        return self.population.count if self.ranged is None else self.ranged.overrides
+
+    @property
+    def range_registered(self) -> int:
+        """Identifiers that ranges register."""
+        return 0 if self.ranged is None else self.ranged.count
+
+
+def _description(holding: Holding, *, complete: bool) -> dict[str, object]:
     """The content of population.json. Only a complete folder is measured: others may write to it afterwards."""
+    population, ranged = holding.population, holding.ranged
     return {
         "records": population.count,
         "seed": population.seed,
         "kind": population.kind,
         "prefixes": population.prefix_count,
-        "engine": engine,
+        "engine": holding.engine,
+        "ranges": None if ranged is None else {"overrides": ranged.overrides, "tombstones": ranged.tombstones},
         "complete": complete,
     }
 
 
-def read_population(adapters: Adapters, data: Path) -> tuple[Population, str]:
-    """The population a folder was filled with, and its engine. Raises :class:`WrongPopulation`."""
+def read_holding(adapters: Adapters, data: Path) -> Holding:
+    """What a folder was filled with. Raises :class:`WrongPopulation`."""
     text = read_text(adapters.disk, data / "population.json")
     if text is None:
         raise WrongPopulation(f"{data} holds no population.json: fill it with idnode bench populate --data {data}")
@@ -89,7 +123,9 @@ def read_population(adapters: Adapters, data: Path) -> tuple[Population, str]:
         population = Population(found["records"], found["seed"], found["kind"], found["prefixes"])
         if not found["complete"]:
             raise WrongPopulation(f"{data} was not filled to the end: run idnode bench populate --data {data} again")
-        return population, found["engine"]
+        ranges = found["ranges"]
+        ranged = None if ranges is None else RangedPopulation(population, ranges["overrides"], ranges["tombstones"])
+        return Holding(population, found["engine"], ranged)
     except (ValueError, KeyError, TypeError) as wrong:
         raise WrongPopulation(f"{data}/population.json cannot be read: {wrong}") from wrong
 
@@ -97,13 +133,13 @@ def read_population(adapters: Adapters, data: Path) -> tuple[Population, str]:
 def fill(
     adapters: Adapters,
     data: Path,
-    population: Population,
-    engine: str = "lmdb",
+    holding: Holding,
     progress: Progress | None = None,
     *,
     durable: bool = True,
 ) -> Filled:
-    """Load the population; what an earlier fill stored is kept. ``durable`` False is for a folder of one run: no fsync.
+    """Load the records, register the ranges; what an earlier fill stored is kept. ``durable`` False is for a folder of
+    one run: no fsync.
 
     No node may run over the folder. Raises :class:`WrongPopulation` when it holds another one, and the registry's own
     errors.
@@ -111,24 +147,27 @@ def fill(
     from idnode.node import open_store  # only filling needs the node's parts
     from idnode.switches import registry_settings
 
-    config = NodeConfig(store=store_config(data, engine).model_copy(update={"fsync": durable}))
+    config = NodeConfig(store=store_config(data, holding.engine).model_copy(update={"fsync": durable}))
     adapters.disk.makedirs(data)
-    if _claim(adapters, data, population, engine):
+    if _claim(adapters, data, holding):
         return Filled(0, 0.0)
     store = open_store(config, adapters)
     try:
-        _prepare(adapters, Registry(store, registry_settings(config), rng=adapters.rng.octets), population)
-        filled = _load(adapters, store, population, progress or (lambda _done, _all: None))
+        registry = Registry(store, registry_settings(config), rng=adapters.rng.octets)
+        _prepare(adapters, registry, holding.population)
+        filled = _load(adapters, store, holding, progress or (lambda _done, _all: None))
+        if holding.ranged is not None:
+            filled = replace(filled, range_registered=_register(registry, holding.ranged))
     finally:
         store.close()
-    _describe(adapters, data, _description(population, engine, complete=True))
+    _describe(adapters, data, _description(holding, complete=True))
     return filled
 
 
-def _claim(adapters: Adapters, data: Path, population: Population, engine: str) -> bool:
+def _claim(adapters: Adapters, data: Path, holding: Holding) -> bool:
     """Whether the folder holds all of this population already; else it is marked as holding some of it."""
     text = read_text(adapters.disk, data / "population.json")
-    wanted, whole = (_description(population, engine, complete=complete) for complete in (False, True))
+    wanted, whole = (_description(holding, complete=complete) for complete in (False, True))
     if text is not None and json.loads(text) == whole:
         return True
     if text is not None and json.loads(text) != wanted:
@@ -156,17 +195,17 @@ def _prepare(adapters: Adapters, registry: Registry, population: Population) -> 
         seed_administrator(registry, who, now)
 
 
-def _load(adapters: Adapters, store: Store, population: Population, progress: Progress) -> Filled:
+def _load(adapters: Adapters, store: Store, holding: Holding, progress: Progress) -> Filled:
     started, loaded, done = elapsed_s(), 0, 0
-    for prefix in population.prefixes():
+    for prefix in holding.population.prefixes():
         stored = _stored(store, prefix)
         done += stored
-        rows = _rows(population, prefix, stored)
+        rows = _rows(holding, prefix, stored)
         while run := list(islice(rows, RUN_RECORDS)):
             entry = load_appender(now=adapters.clock.now(), prefix=prefix.name, actor=b"")
             loaded += store.load(prefix.name, run, entry)
             done += len(run)
-            progress(done, population.count)
+            progress(done, holding.stored)
     return Filled(loaded, elapsed_s() - started)
 
 
@@ -175,7 +214,38 @@ def _stored(store: Store, prefix: Prefix) -> int:
     return sum(store.head(prefix.name, bucket).records for bucket in store.buckets(prefix.name))
 
 
-def _rows(population: Population, prefix: Prefix, skip: int) -> Iterator[tuple[bytes, bytes]]:
-    cut = len(prefix.name) + 1
-    for record in population.records_of(prefix, skip):
+def _rows(holding: Holding, prefix: Prefix, skip: int) -> Iterator[tuple[bytes, bytes]]:
+    cut, ranged = len(prefix.name) + 1, holding.ranged
+    if ranged is None:
+        records = holding.population.records_of(prefix, skip)
+    else:
+        records = islice(ranged.overridden(prefix), skip, None)
+    for record in records:
         yield fold(record.handle[cut:]), pack(record.handle, 0, record.values)
+
+
+def _register(registry: Registry, ranged: RangedPopulation) -> int:
+    """Register a range for each prefix over its overrides, delete the members that are to be gone; how many there are.
+
+    What an earlier fill registered or deleted is found and left. Raises :class:`WrongPopulation`.
+    """
+    registered = 0
+    for prefix in ranged.members.prefixes():
+        name, values = ranged.range_of(prefix)
+        done = registry.execute(about(RangeCode.REGISTER, name, values), SYSTEM, REGISTERED_AT_S).result()
+        _must(done, ResponseCode.HANDLE_ALREADY_EXISTS, name.name)
+        registered += name.count
+        gone = ranged.gone(prefix)
+        while group := list(islice(gone, DELETIONS_AT_ONCE)):
+            asks = [Ask(OpCode.DELETE_HANDLE, HandleRequest(handle), REQUEST_FLAGS) for handle in group]
+            for handle, future in zip(
+                group, [registry.execute(ask, SYSTEM, REGISTERED_AT_S) for ask in asks], strict=True
+            ):
+                _must(future.result(), ResponseCode.HANDLE_NOT_FOUND, handle)
+    return registered
+
+
+def _must(reply: Reply, done_before: int, name: bytes) -> None:
+    if not reply.is_success and reply.code != done_before:
+        text = getattr(reply.response, "text", b"").decode("utf-8", "replace")
+        raise WrongPopulation(f"{name.decode()}: response code {reply.code} {text}")

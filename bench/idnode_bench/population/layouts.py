@@ -113,6 +113,11 @@ def values_of(kind: Kind, prefix: bytes, industry: Industry, enterprise: int) ->
     ]
 
 
+def range_values(prefix: bytes) -> list[HandleValue]:
+    """The values of the kind *templated* as a range registers them (docs/ranges.md)."""
+    return [_value(1, "URL", b"https://id.example.org/" + prefix + b"/${serial}"), _admin(prefix)]
+
+
 def _attributes(prefix: bytes, industry: Industry, enterprise: int) -> list[tuple[str, bytes]]:
     """Ten of them; about 250 octets of content with the template's two values."""
     product = industry.products[enterprise % len(industry.products)].encode()

@@ -12,6 +12,7 @@ from struct import Struct, pack, unpack_from
 from typing import Final, Protocol
 
 from idnode_bench.errors import NoAnswer
+from idnode_bench.load.keys import KeyPlan
 from idnode_bench.load.recorder import MISMATCH, RIGHT
 from idnode_bench.population.factory import Record
 
@@ -43,7 +44,11 @@ class Source(Protocol):
 
     def handle(self, number: int) -> bytes: ...
 
-    def missing(self, number: int) -> bytes: ...
+    def missing(self, number: int) -> bytes:
+        """A handle that is not found: the record's own when it is gone, else one beside it."""
+
+    def is_gone(self, number: int) -> bool:
+        """Whether the record was deleted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +69,9 @@ class ListedRecords:
 
     def missing(self, number: int) -> bytes:
         return self.records[number].handle + b".X-NOT-REGISTERED"
+
+    def is_gone(self, _number: int) -> bool:
+        return False
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,11 +182,7 @@ def learn(handle: bytes, reply: bytes) -> Record:
     return Record(handle, reply[after:-4])
 
 
-def samples(source: Source, keys: Iterator[int], count: int) -> Iterator[tuple[int, Record]]:
-    """The next ``count`` keys that are registered, each with its record."""
-    for key in keys:
-        if count <= 0:
-            return
-        if key >= 0:
-            yield key, source.record(key)
-            count -= 1
+def asked_keys(source: Source, plan: KeyPlan, seed: int) -> Iterator[int]:
+    """Keys as the plan draws them; of a record that is gone, the one that expects it not to be found."""
+    for key in plan.keys(source.count, seed):
+        yield ~key if key >= 0 and source.is_gone(key) else key
