@@ -9,7 +9,7 @@ from math import sqrt
 import pytest
 
 from idnode_bench.errors import BenchError
-from idnode_bench.load.keys import KeyPlan, SequenceHash, ZipfRanks
+from idnode_bench.load.keys import HOT_RECORDS, KeyPlan, SequenceHash, ZipfRanks
 from idnode_bench.load.schedule import Schedule, parse_steps
 from idnode_bench.population.numbers import SplitMix, scrambled
 
@@ -61,6 +61,14 @@ def test_latest_prefers_the_newest() -> None:
     assert chi_square_is_plausible(drawn, [1.0 / (100 - key) for key in range(100)])
 
 
+def test_hot_records_get_their_share() -> None:
+    keys = list(islice(KeyPlan("hot", 0.9).keys(10**9, 8), DRAWS))
+    drawn = Counter(keys)
+    hot = {scrambled(rank, 10**9) for rank in range(HOT_RECORDS)}
+    assert chi_square_is_plausible(Counter(int(key in hot) for key in keys), [0.1, 0.9])
+    assert max(drawn.values()) < 30, "nothing among the hot ones is hotter"
+
+
 def test_sequential_goes_round() -> None:
     keys = list(islice(KeyPlan("sequential").keys(10, 7), 25))
     assert keys == [(keys[0] + step) % 10 for step in range(25)]
@@ -88,10 +96,10 @@ def test_the_hash_of_a_sequence_tells_its_order() -> None:
 
 
 def test_distributions_are_written_as_they_are_read() -> None:
-    for text in ("uniform", "zipf(1.1)", "latest(0.8)", "sequential"):
+    for text in ("uniform", "zipf(1.1)", "latest(0.8)", "hot(0.9)", "sequential"):
         assert str(KeyPlan.parse(text)) == text
-    assert KeyPlan.parse("zipf").exponent == 0.99
-    for wrong in ("zipfian", "uniform(2)", "zipf(0)", "zipf(-1)", "zipf(x)"):
+    assert KeyPlan.parse("zipf").shape == 0.99
+    for wrong in ("zipfian", "uniform(2)", "zipf(0)", "zipf(-1)", "zipf(x)", "hot(1.5)"):
         with pytest.raises(BenchError):
             KeyPlan.parse(wrong)
 

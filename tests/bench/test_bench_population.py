@@ -116,8 +116,9 @@ def test_mixed_population_has_records_of_many_sizes() -> None:
     assert len({len(population.record(number).values) for number in range(0, 100_000, 500)}) > 15
 
 
+@pytest.mark.parametrize("engine", ["lmdb", "rocksdb"])
 def test_filled_folder_holds_every_record_and_goes_on_where_it_was_cut(
-    adapters: Adapters, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    engine: str, adapters: Adapters, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     population = Population(900, 5, "reference", prefix_count=4)
     monkeypatch.setattr(filling, "RUN_RECORDS", 100)
@@ -129,12 +130,12 @@ def test_filled_folder_holds_every_record_and_goes_on_where_it_was_cut(
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        fill(adapters, tmp_path, Holding(population), progress=cut_off)
-    filled = fill(adapters, tmp_path, Holding(population))
+        fill(adapters, tmp_path, Holding(population, engine), progress=cut_off)
+    filled = fill(adapters, tmp_path, Holding(population, engine))
     assert filled.loaded == 900 - told[-1]
-    assert fill(adapters, tmp_path, Holding(population)).loaded == 0
-    assert read_holding(adapters, tmp_path) == Holding(population)
-    store = open_store(NodeConfig(store=store_config(tmp_path)), adapters)
+    assert fill(adapters, tmp_path, Holding(population, engine)).loaded == 0
+    assert read_holding(adapters, tmp_path) == Holding(population, engine)
+    store = open_store(NodeConfig(store=store_config(tmp_path, engine)), adapters)
     try:
         for record in population:
             stored = store.get(record.prefix, fold(record.suffix))
@@ -145,7 +146,7 @@ def test_filled_folder_holds_every_record_and_goes_on_where_it_was_cut(
     finally:
         store.close()
     with pytest.raises(WrongPopulation, match="another population"):
-        fill(adapters, tmp_path, Holding(Population(901, 5, "reference", prefix_count=4)))
+        fill(adapters, tmp_path, Holding(Population(901, 5, "reference", prefix_count=4), engine))
 
 
 def test_folders_that_are_not_ours_are_refused(adapters: Adapters, tmp_path: Path) -> None:

@@ -81,7 +81,9 @@ Connections = Annotated[int, typer.Option(min=1, max=1000, help="Of TCP and HTTP
 Records = Annotated[int, typer.Option(min=1, max=10**12, help="Of the population, unless --data holds one.")]
 Prefixes = Annotated[int, typer.Option(min=1, max=1_000_000, help="Enterprises, popular as Zipf says.")]
 Kind = Annotated[KindName, typer.Option(help="What records look like.")]
-Distribution = Annotated[str, typer.Option(help="Which record is asked for: uniform, zipf(s), latest(s), sequential.")]
+Distribution = Annotated[
+    str, typer.Option(help="What is asked for: uniform, zipf(s), latest(s), hot(share), sequential.")
+]
 MissRatio = Annotated[float, typer.Option(min=0, max=1, help="Share of handles that are not registered.")]
 Keys = Annotated[int, typer.Option(min=1, max=10_000_000, help="Requests drawn for the C generator, then repeated.")]
 Seed = Annotated[int, typer.Option(min=1)]

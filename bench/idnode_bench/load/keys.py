@@ -1,4 +1,4 @@
-"""Which record is asked for next: uniform, zipf, latest or sequential, some of them absent. No tables, any N.
+"""Which record is asked for next: uniform, zipf, latest, hot or sequential, some of them absent. No tables, any N.
 
 A key is a record's number; ``~number`` (negative) stands for a handle beside it that is not registered.
 """
@@ -14,35 +14,42 @@ from typing import Final, Literal
 from idnode_bench.errors import BenchError
 from idnode_bench.population.numbers import SplitMix, scrambled
 
-Distribution = Literal["uniform", "zipf", "latest", "sequential"]
-EXPONENT_DEFAULT: Final = 0.99
-_TEXT: Final = re.compile(r"(uniform|sequential|zipf|latest)(?:\((\d+(?:\.\d+)?)\))?")
+Distribution = Literal["uniform", "zipf", "latest", "hot", "sequential"]
+HOT_RECORDS: Final = 10_000
+_SHAPES: Final = {"zipf": (0.99, 0.01, 10.0), "latest": (0.99, 0.01, 10.0), "hot": (0.9, 0.0, 1.0)}
+"""Default, smallest and largest: exponents, and the share of requests that go to the hot records."""
+_TEXT: Final = re.compile(r"(uniform|sequential|zipf|latest|hot)(?:\((\d+(?:\.\d+)?)\))?")
 _FNV_START: Final = 0xCBF29CE484222325
 _FNV_PRIME: Final = 0x100000001B3
 
 
 @dataclass(frozen=True, slots=True)
 class KeyPlan:
-    """``exponent`` is that of zipf and latest (in which the newest record is the most popular)."""
+    """``shape`` is the exponent of zipf and latest (in which the newest record is the most popular), and of hot the
+    share of requests that go to 10,000 records; the others go to all, uniformly."""
 
     distribution: Distribution = "uniform"
-    exponent: float = EXPONENT_DEFAULT
+    shape: float = 0.0
     miss_ratio: float = 0.0
 
     @classmethod
     def parse(cls, text: str, miss_ratio: float = 0.0) -> KeyPlan:
-        """``uniform``, ``zipf``, ``zipf(1.1)``, ``latest(0.8)``, ``sequential``. Raises :class:`BenchError`."""
+        """``uniform``, ``zipf``, ``zipf(1.1)``, ``latest(0.8)``, ``hot(0.9)``, ``sequential``. Raises
+        :class:`BenchError`."""
         found = _TEXT.fullmatch(text)
-        if found is None or (found[2] and found[1] not in ("zipf", "latest")):
-            raise BenchError(f"{text!r} is no distribution: uniform, zipf(s), latest(s) or sequential")
-        exponent = float(found[2]) if found[2] else EXPONENT_DEFAULT
-        if not 0.01 <= exponent <= 10 or not 0 <= miss_ratio <= 1:
-            raise BenchError("an exponent is 0.01 to 10, a miss ratio 0 to 1")
+        if found is None or (found[2] and found[1] not in _SHAPES):
+            raise BenchError(f"{text!r} is no distribution: uniform, zipf(s), latest(s), hot(share) or sequential")
         name: Distribution = found[1]  # type: ignore[assignment]  # the expression allows no other
-        return cls(name, exponent, miss_ratio)
+        default, smallest, largest = _SHAPES.get(name, (0.0, 0.0, 0.0))
+        shape = float(found[2]) if found[2] else default
+        if not smallest <= shape <= largest:
+            raise BenchError(f"{text!r}: the number is {smallest:g} to {largest:g}")
+        if not 0 <= miss_ratio <= 1:
+            raise BenchError("a miss ratio is 0 to 1")
+        return cls(name, shape, miss_ratio)
 
     def __str__(self) -> str:
-        shape = f"({self.exponent:g})" if self.distribution in ("zipf", "latest") else ""
+        shape = f"({self.shape:g})" if self.distribution in _SHAPES else ""
         return f"{self.distribution}{shape}"
 
     def keys(self, count: int, seed: int) -> Iterator[int]:
@@ -122,13 +129,24 @@ def _uniform(_plan: KeyPlan, count: int, rng: SplitMix) -> Callable[[], int]:
 
 
 def _zipf(plan: KeyPlan, count: int, rng: SplitMix) -> Callable[[], int]:
-    ranks = ZipfRanks(count, plan.exponent, rng)
+    ranks = ZipfRanks(count, plan.shape, rng)
     return lambda: scrambled(ranks.draw(), count)
 
 
 def _latest(plan: KeyPlan, count: int, rng: SplitMix) -> Callable[[], int]:
-    ranks = ZipfRanks(count, plan.exponent, rng)
+    ranks = ZipfRanks(count, plan.shape, rng)
     return lambda: count - 1 - ranks.draw()
+
+
+def _hot(plan: KeyPlan, count: int, rng: SplitMix) -> Callable[[], int]:
+    hot = min(HOT_RECORDS, count)
+
+    def draw() -> int:
+        if rng.unit() < plan.shape:
+            return scrambled(rng.below(hot), count)
+        return rng.below(count)
+
+    return draw
 
 
 def _sequential(_plan: KeyPlan, count: int, rng: SplitMix) -> Callable[[], int]:
@@ -146,5 +164,6 @@ _DRAWS: Final[dict[Distribution, Callable[[KeyPlan, int, SplitMix], Callable[[],
     "uniform": _uniform,
     "zipf": _zipf,
     "latest": _latest,
+    "hot": _hot,
     "sequential": _sequential,
 }

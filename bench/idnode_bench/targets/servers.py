@@ -55,7 +55,7 @@ def own_node(
         f"listen.tcp_port={native}",
         f"listen.http_port={http}",
         "log.level=error",
-        *([] if engine == "lmdb" else [f"store.engine={engine}"]),
+        f"store.engine={engine}",
         *settings,
     ]
     command = [sys.executable, "-m", "idnode", "serve", *(part for pair in pairs for part in ("--set", pair))]
