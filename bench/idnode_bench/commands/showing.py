@@ -21,6 +21,7 @@ from idnode_registry.errors import RegistryError
 
 INVALID: Final = 1
 FAILED: Final = 2
+FAULTS_SHOWN: Final = 6
 PIPE_COLUMNS: Final = 160
 """Nothing is wrapped in a file."""
 Body = Callable[[Adapters, Watch], Report]
@@ -69,12 +70,18 @@ def table_of(columns: Sequence[str]) -> Table:
 
 
 def show_faults(report: Report, console: Console) -> None:
-    """Why runs are invalid."""
-    for number, runs in enumerate(report.rounds, 1):
-        for run in runs:
-            if run.phase in ("measure", "hold", "calibration"):
-                for fault in run.faults:
-                    console.print(f"INVALID round {number}, {run.target}: {fault}", style="bold red", highlight=False)
+    """Why runs are invalid; the file has all the reasons."""
+    lines = [
+        f"INVALID round {number}, {run.target}: {fault}"
+        for number, runs in enumerate(report.rounds, 1)
+        for run in runs
+        if run.phase in ("measure", "hold", "calibration")
+        for fault in run.faults
+    ]
+    for line in lines[:FAULTS_SHOWN]:
+        console.print(line, style="bold red", highlight=False)
+    if len(lines) > FAULTS_SHOWN:
+        console.print(f"and {len(lines) - FAULTS_SHOWN} more reasons", style="bold red", highlight=False)
 
 
 def rate(value: float | None) -> str:

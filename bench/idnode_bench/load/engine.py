@@ -77,6 +77,7 @@ class Engine:
     _waiting: deque[Request] = field(default_factory=deque, init=False)
     _in_flight: int = field(default=0, init=False)
     _start: float = field(default=0.0, init=False)
+    _second: int = field(default=0, init=False)
     _schedule_is_open: bool = field(default=True, init=False)
     _wake: asyncio.Event = field(default_factory=asyncio.Event, init=False)
 
@@ -186,4 +187,6 @@ class Engine:
                 self.port.forget(request)
                 self._recorder.note_done(request.due_s, request.sent_s, now, request.operation, LOST)
         self._recorder.turn(now, self._in_flight)
-        self.on_second(self._recorder, now)
+        if int(now) != self._second:
+            self._second = int(now)
+            self.on_second(self._recorder, now)
