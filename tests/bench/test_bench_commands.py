@@ -213,12 +213,12 @@ def resolve_all(data: Path, ranged: RangedPopulation, numbers: list[int]) -> lis
 
             await port.open(done)
             for start in range(0, len(numbers), 64):
-                keys = [~number if ranged.is_gone(number) else number for number in numbers[start : start + 64]]
+                batch = numbers[start : start + 64]
+                keys = [~number if ranged.is_gone(number) else number for number in batch]
                 port.send([Request("resolve", key, 0.0, 0.0) for key in keys])
-                await adapters.clock.sleep(0)
-            async with adapters.clock.timeout(20):
-                while waiting:
-                    await adapters.clock.sleep(0.01)
+                async with adapters.clock.timeout(20):
+                    while not waiting.isdisjoint(batch):
+                        await adapters.clock.sleep(0.001)
 
     try:
         run_async(ask)

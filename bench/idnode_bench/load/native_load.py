@@ -67,7 +67,8 @@ def run_native(
     """One run, judged. Raises :class:`NoAnswer`, or :class:`BenchError` when the program failed."""
     command = _command(load, target, subject)
     limit_s = subject.schedule.seconds + load.warmup_s + subject.schedule.lost_after_s + 30
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    # Unbuffered, or the first line's reader would swallow the result of a run that is over already.
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0)
     try:
         assert process.stdout is not None
         process.stdout.readline()  # MEASURING, or nothing when it failed
@@ -108,7 +109,7 @@ def _command(load: NativeLoad, target: Target, subject: Subject) -> list[str]:
 
 
 def _sampled(
-    process: subprocess.Popen[str], limit_s: float, server: Server, tick: Callable[[float], None]
+    process: subprocess.Popen[bytes], limit_s: float, server: Server, tick: Callable[[float], None]
 ) -> tuple[str, str, list[tuple[float | None, int | None]]]:
     """Its output, and what the server used in each second meanwhile."""
     samples: list[tuple[float | None, int | None]] = []
@@ -122,7 +123,7 @@ def _sampled(
             before = cpu
             tick(len(samples) * _SAMPLE_S)
         else:
-            return out, err, samples
+            return out.decode(), err.decode("utf-8", "replace"), samples
     raise BenchError(f"the generator did not end within {limit_s:g} s")
 
 
