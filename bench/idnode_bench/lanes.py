@@ -88,6 +88,8 @@ class PythonLane:
     warmup_s: float = 0.3
     shares_cores: bool = False
     watch: Watch = lambda _text: None
+    waits_for_disk: bool = False
+    """Writes: the server waits for fsync, so an idle processor of it says nothing about the generator."""
 
     def run(self, schedule: Schedule, seed: int, phase: Phase, *, first: bool) -> Run:
         subject = Subject(self.name, self.transport, phase, self.facts, schedule, seed, self.shares_cores)
@@ -100,7 +102,7 @@ class PythonLane:
         engine.on_second = self._tell
         await port.open(engine.done)
         try:
-            details: dict[str, Any] = {}
+            details: dict[str, Any] = {"waits_for_disk": True} if self.waits_for_disk else {}
             if warm > 0:
                 ahead = replace(subject.schedule, seconds=warm)
                 warmed, _ = await engine.run(ahead, self.choose(subject.seed + 1), subject.seed + 1)

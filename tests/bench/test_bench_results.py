@@ -66,6 +66,7 @@ def test_faults_name_what_makes_a_run_invalid() -> None:
     assert "differ" in faults_of(run_of(mismatched=1))[0]
     assert "limit" in faults_of(run_of(server_cpu_share=0.5))[0]
     assert faults_of(run_of(server_cpu_share=0.5, model="poisson")) == ()
+    assert faults_of(run_of(server_cpu_share=0.5, details={"waits_for_disk": True})) == ()
     assert "RC 3" in faults_of(run_of(errors={"RC 3": 2}))[0]
     assert "nothing" in faults_of(run_of(received=0))[0]
     assert "fell behind" in faults_of(run_of(health=Health(lag_p99_us=1_500.0)))[0]

@@ -103,6 +103,7 @@ def measure(adapters: Adapters, settings: Settings, watch: Watch = lambda _text:
             facts=facts,
             choose=lambda seed: workload.mix.choose(asked_keys(source, plan, seed), seed),
             pid=node.pid,
+            waits_for_disk=True,
             watch=watch,
         )
 

@@ -175,6 +175,7 @@ def _lane(
         facts=facts_of(there.holding, "new, prefixes interleaved"),
         choose=lambda _seed: repeat((CREATE, 0)),
         pid=pid,
+        waits_for_disk=True,
         watch=watch,
     )
 

@@ -108,7 +108,8 @@ def faults_of(run: Run) -> tuple[str, ...]:
         kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(run.errors.items()))
         found.append(f"{errors} of {run.sent} requests ended in errors: {kinds}")
     found += generator_faults(run)
-    if run.model == "closed" and run.server_cpu_share is not None and run.server_cpu_share < BUSY_SHARE_MIN:
+    starved = run.server_cpu_share is not None and run.server_cpu_share < BUSY_SHARE_MIN
+    if run.model == "closed" and starved and not run.details.get("waits_for_disk"):
         share = f"{run.server_cpu_share:.0%}"
         found.append(f"the server got or used only {share} of a processor: the generator or a neighbour was the limit")
     return tuple(found)
