@@ -20,6 +20,7 @@ from idnode_bench.load.mixes import Mix, parse_workload
 from idnode_bench.load.schedule import Schedule
 from idnode_bench.population.factory import Population
 from idnode_bench.results import Report
+from idnode_bench.targets import writing
 from idnode_bench.targets.writing import Book, Writer, same_but_for_time
 from tests.bench.simulated_server import SimulatedServer, load
 
@@ -105,12 +106,16 @@ def test_mixes_keep_their_weights() -> None:
     assert [operation for operation, _ in chosen] == list(islice(mix.operations(1), 50))
 
 
-def test_workload_file_loads_a_node(tmp_path: Path) -> None:
+@pytest.mark.parametrize("way", ["native", "rest"])
+def test_workload_file_loads_a_node(way: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(writing, "SPARE", 5)
     text = (WORKLOADS / "factory.toml").read_text()
     text = text.replace("rate_per_s = 500", "rate_per_s = 100").replace("seconds = 10", "seconds = 1")
     text = text.replace("resolve = 90", "resolve = 60").replace("delete = 0.5", "delete = 5")
     text = text.replace("list = 0.5", "list = 5").replace("create = 6", "create = 30")
-    (tmp_path / "w.toml").write_text(text)
+    (tmp_path / "w.toml").write_text(
+        text.replace('write = "native"', f'write = "{way}"').replace("update = 3", "update = 9")
+    )
     file = tmp_path / "r.json"
     done = bench(
         "mixed",
@@ -131,7 +136,7 @@ def test_workload_file_loads_a_node(tmp_path: Path) -> None:
     assert faults(report) == [], done.output
     run = report.rounds[0][0]
     assert dict(run.errors) == {}, done.output
-    assert {"resolve", "create", "list"} <= set(run.operations)
+    assert {"resolve", "create", "update", "list"} <= set(run.operations)
     assert sum(operation["sent"] for operation in run.operations.values()) == run.sent
     assert run.details["read_back"]["sampled"] > 5
 

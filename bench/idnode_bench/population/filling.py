@@ -19,14 +19,17 @@ from typing import Final, get_args
 
 from idnode.adapters import Adapters
 from idnode.config import NodeConfig, StoreConfig
-from idnode.demo import Administrator, seed_administrator, seed_prefix
+from idnode.demo import SECRET_KEY_INDEX, Administrator, seed_administrator, seed_prefix
 from idnode_bench.errors import WrongPopulation
 from idnode_bench.machine import elapsed_s, read_text
 from idnode_bench.population.factory import Population, Prefix, prefix_name
+from idnode_bench.population.layouts import GROUP_INDEX
 from idnode_bench.population.ranged import REGISTERED_AT_S, RangedPopulation
-from idnode_protocol.codes import REQUEST_FLAGS, OpCode, ResponseCode
+from idnode_protocol.codes import REQUEST_FLAGS, OpCode, OpFlag, ResponseCode
 from idnode_protocol.handle import fold
-from idnode_protocol.requests import HandleRequest
+from idnode_protocol.requests import HandleRequest, ValuesRequest
+from idnode_protocol.value import HandleValue, Reference
+from idnode_protocol.values.vlist import encode_vlist
 from idnode_registry.ask import SYSTEM, Ask, Reply
 from idnode_registry.crypto import Signer
 from idnode_registry.format import pack
@@ -181,7 +184,7 @@ def _describe(adapters: Adapters, data: Path, content: dict[str, object]) -> Non
 
 
 def _prepare(adapters: Adapters, registry: Registry, population: Population) -> None:
-    """Home every prefix and write its prefix handle, whose group the administrator is."""
+    """Home every prefix; write its prefix handle and the group in it that the records name: our administrator."""
     now = adapters.clock.now()
     who = Administrator(ADMIN_HANDLE, ADMIN_SECRET, Signer.generate().public_key_octets)
     homed = set(registry.homed_prefixes())
@@ -191,6 +194,13 @@ def _prepare(adapters: Adapters, registry: Registry, population: Population) -> 
             seed_prefix(registry, name, who, (), now)
     if b"0.NA/" + ADMIN_PREFIX not in homed:
         seed_administrator(registry, who, now)
+    group = HandleValue(GROUP_INDEX, "HS_VLIST", encode_vlist([Reference(ADMIN_HANDLE, SECRET_KEY_INDEX)]))
+    asks = [
+        Ask(OpCode.ADD_VALUES, ValuesRequest(b"0.NA/" + name, (group,)), REQUEST_FLAGS | int(OpFlag.OWE | OpFlag.DNR))
+        for name in names
+    ]
+    for name, future in zip(names, [registry.execute(ask, SYSTEM, now) for ask in asks], strict=True):
+        _must(future.result(), ResponseCode.SUCCESS, name)
 
 
 def _load(adapters: Adapters, store: Store, holding: Holding, progress: Progress) -> Filled:
