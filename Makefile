@@ -15,7 +15,7 @@ TESTABLE := $(VENV)/.idnode-dev
 help:
 	@sed -n 's/^#   //p' Makefile
 	@echo 'make fuzz   millions of hostile inputs      make prove   the runs that take hours'
-	@echo 'make bench  resolution against a C server   make lint    ruff, mypy, deptry     make clean'
+	@echo 'make bench  ten minutes of measurements        make lint    ruff, mypy, deptry     make clean'
 
 # The stamps are older than pyproject.toml exactly when the dependencies may have changed.
 $(RUNNABLE): pyproject.toml
@@ -47,7 +47,7 @@ prove: $(TESTABLE)
 	@IDNODE_CAMPAIGN=prove $(BIN)/python -m pytest -m 'prove or serial or fuzz or grows' --timeout=0 $(ARGS)
 
 bench: $(RUNNABLE)
-	@$(BIN)/idnode bench resolve $(ARGS)
+	@$(BIN)/idnode bench all $(ARGS)
 
 format: $(TESTABLE)
 	@$(BIN)/ruff check --quiet --fix . ; $(BIN)/ruff format --quiet .

@@ -21,3 +21,11 @@ class TargetFailed(BenchError):
 
 class PeerMissing(BenchError):
     """The peer to compare with cannot be built or run here; the message names what is missing."""
+
+
+class NotAResult(BenchError):
+    """A file is not a result of ``idnode bench``, or of another version; the message says what is wrong with it."""
+
+
+class WrongPopulation(BenchError):
+    """The data folder does not hold the population that is asked for; the message says what to do."""

@@ -11,6 +11,8 @@ from idnode.adapters.disk import AnyPath, Disk
 
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 100
 
+_PAGE_OCTETS = os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 4_096
+
 
 def elapsed_s() -> float:
     """Seconds since an unknown moment, for durations."""
@@ -38,6 +40,17 @@ def process_cpu_s(disk: Disk, pid: int) -> float | None:
     return (int(fields[11]) + int(fields[12])) / _TICKS_PER_S
 
 
+def process_rss_octets(disk: Disk, pid: int) -> int | None:
+    """Resident memory of a process; None where /proc does not say."""
+    status = read_text(disk, f"/proc/{pid}/statm")
+    return int(status.split()[1]) * _PAGE_OCTETS if status else None
+
+
+def own_cpu_s() -> float:
+    """User and system seconds this process has used."""
+    return time.process_time()
+
+
 def cores() -> list[int]:
     """The processors this process may run on."""
     if hasattr(os, "sched_getaffinity"):
@@ -57,3 +70,13 @@ def pinned(core: int | None) -> Iterator[None]:
         yield
     finally:
         os.sched_setaffinity(0, before)
+
+
+def folder_octets(path: AnyPath) -> int:
+    """Octets of the disk blocks that a folder's files occupy, however deep: what it costs, not what it claims."""
+    total = 0
+    for folder, _, names in os.walk(path):
+        for name in names:
+            facts = os.lstat(os.path.join(folder, name))
+            total += facts.st_blocks * 512 if hasattr(facts, "st_blocks") else facts.st_size
+    return total

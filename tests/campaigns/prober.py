@@ -18,7 +18,7 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from idnode_bench.messages import request_octets
+from idnode_bench.targets.native import request_octets
 
 ANSWER_WITHIN_S = 5.0
 

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from idnode_bench.messages import request_octets
+from idnode_bench.targets.native import request_octets
 from tests.campaigns.children import at, child, result, show
 from tests.clients.node_process import POLL_S, RunningNode, started_node
 

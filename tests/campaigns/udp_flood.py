@@ -20,7 +20,7 @@ from contextlib import closing
 from itertools import count, repeat
 from select import select
 
-from idnode_bench.messages import request_octets
+from idnode_bench.targets.native import request_octets
 from idnode_protocol.codes import OpCode, OpFlag
 from idnode_protocol.envelope import Envelope
 from idnode_protocol.header import Header

@@ -1,4 +1,4 @@
-/* What both programs know: big-endian integers, the population file, a message's offsets (docs/protocol.md §3.1, §3.2).
+/* What all programs know: big-endian integers, the population file, offsets in a message (docs/protocol.md §3).
  *
  * Population file: "IDBP" | u32 version 1 | u64 count | count x (u32 length, handle, u32 length, value list).
  * A value list is i4 count and the values, exactly as it follows the handle in the body of a resolution response. */
@@ -16,9 +16,11 @@ enum {
     ENVELOPE_OCTETS = 20, HEADER_OCTETS = 24, BODY_AT = 44,
     SESSION_AT = 4, REQUEST_ID_AT = 8, SEQUENCE_AT = 12, LENGTH_AT = 16, OPCODE_AT = 20, RESPONSE_CODE_AT = 24,
     FLAGS_AT = 28, SITE_SERIAL_AT = 32, RECURSION_AT = 34, EXPIRATION_AT = 36, BODY_LENGTH_AT = 40,
-    DATAGRAM_OCTETS_MAX = 512, BATCH = 64,
+    DATAGRAM_OCTETS_MAX = 512, PART_OCTETS = 492, PARTS_MAX = 16, MESSAGE_OCTETS_MAX = PARTS_MAX * PART_OCTETS,
+    BATCH = 64,
 };
 
+#define PART_MARK 0x20 /* in the third octet of an envelope: one of several datagrams */
 #define FLAG_AT 0x80000000u
 #define FLAG_CT 0x40000000u
 #define FLAG_ENC 0x20000000u
@@ -70,10 +72,7 @@ static inline struct population population_load(const char *path) {
         r->handle = counted(at, end, &r->handle_octets);
         r->values = counted(r->handle + r->handle_octets, end, &r->values_octets);
         at = r->values + r->values_octets;
-        if (BODY_AT + 4 + r->handle_octets + r->values_octets + 4 > DATAGRAM_OCTETS_MAX) {
-            fprintf(stderr, "record %llu does not fit into one fragment\n", (unsigned long long)i);
-            exit(2);
-        }
+        if (r->handle_octets + r->values_octets > MESSAGE_OCTETS_MAX - 64) refuse("a record is too large to be served");
     }
     return p;
 }
