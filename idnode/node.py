@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import ssl
+from collections.abc import Callable
 from functools import partial
 from importlib.metadata import version
 from types import TracebackType
@@ -187,9 +188,9 @@ class Node:
             on_refused=self.log.auth_failure,
         )
 
-    def _native_engine(self) -> NativeEngine:
+    def _native_engine(self, make: Callable[..., NativeEngine] = NativeEngine) -> NativeEngine:
         self.registry.sign = partial(self.signer.sign, algorithm="sha256")
-        return NativeEngine(
+        return make(
             self.registry,
             self._chain,
             self.sessions,

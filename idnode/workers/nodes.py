@@ -7,7 +7,8 @@ listener; a resolver has the listeners, and reads the store.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from functools import partial
 from typing import Any, Final
 
 from aiohttp import web
@@ -251,39 +252,25 @@ class ResolverNode(Node):
         return None
 
     def _links(self) -> list[Link]:
-        clock, network = self.adapters.clock, self.config.network
-        limits = LimitsLink(
-            self.budgets,
-            self.metrics,
-            clock.monotonic,
-            limit_trusted=network.limit_trusted,
-            udp_admin=self.config.listen.udp_admin,
-        )
-        whole = super()._links()
-        log = LogLink(self.log, self.metrics, self.store)
-        return [MetricsLink(self.metrics, clock.monotonic), log, limits, DecidedLink(), whole[-1]]
+        """What counts and limits, then what is decided already, then what reads for the faces over HTTP."""
+        links = super()._links()
+        kept = [link for link in links if isinstance(link, MetricsLink | LogLink | LimitsLink)]
+        return [*kept, DecidedLink(), links[-1]]
 
-    def _native_engine(self) -> NativeEngine:
+    def _native_engine(self, make: Callable[..., NativeEngine] = ResolverEngine) -> NativeEngine:
         # Here, because the listeners made next are given all three.
         registry, octets = self.registry, self.config.network.answer_cache_octets
         self.cache = SharedAnswerCache(octets, self._ring, registry.read_anew, registry.shortcut.forget)
         self.streams = StreamRelay(lambda: self.link)
         if self.walks:
             self.registry.elsewhere = _nothing_at_hand
-        return ResolverEngine(
-            self.registry,
-            self._chain,
-            self.sessions,
-            lambda: self._facts,
-            self.signer,
-            clock=self.adapters.clock.now,
-            rng=self.adapters.rng.octets,
-            workers=self.adapters.run_blocking,
-            link=lambda: self.link,
-            catch_up=self.cache.catch_up,
-            shed=self.metrics.shed,
-            walks=self.walks,
-        )
+        ways = {
+            "link": lambda: self.link,
+            "catch_up": self.cache.catch_up,
+            "shed": self.metrics.shed,
+            "walks": self.walks,
+        }
+        return super()._native_engine(partial(make, **ways))
 
     async def whole_readiness(self) -> list[str]:
         """Why the whole node, all its processes together, is not ready; empty = it is."""
