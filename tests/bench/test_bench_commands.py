@@ -58,7 +58,7 @@ def test_node_is_filled_and_resolved_over_every_transport(tmp_path: Path) -> Non
     assert all(run.received > 0 for run in report.rounds[0]), done.output
     assert all(dict(run.errors) == {} and run.mismatched == 0 for run in report.rounds[0])
     assert len({run.sequence_hash for run in report.rounds[0]}) == 1, "all were asked the same"
-    assert set(report.summary["stages_us"]) == {"decode", "look up", "encode", "hit", "send"}
+    assert set(report.summary["stages_us"]) == {"decode", "look up", "encode", "miss", "hit", "send"}
     assert all(cost > 0 for cost in report.summary["stages_us"].values())
     assert report.rounds[0][0].server_cpu_share is not None
     assert "idnode https" in done.output
