@@ -32,18 +32,23 @@ def read_text(disk: Disk, path: AnyPath) -> str | None:
 
 
 def process_cpu_s(disk: Disk, pid: int) -> float | None:
-    """User and system seconds a process has used, all threads; None where /proc does not say."""
-    stat = read_text(disk, f"/proc/{pid}/stat")
-    if stat is None:
-        return None
-    fields = stat.rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / _TICKS_PER_S
+    """User and system seconds a process and its children have used, all threads; None where /proc does not say."""
+    stats = [stat for each in _family(disk, pid) if (stat := read_text(disk, f"/proc/{each}/stat"))]
+    ticks = [stat.rpartition(")")[2].split()[11:13] for stat in stats]
+    return sum(int(user) + int(system) for user, system in ticks) / _TICKS_PER_S if ticks else None
 
 
 def process_rss_octets(disk: Disk, pid: int) -> int | None:
-    """Resident memory of a process; None where /proc does not say."""
-    status = read_text(disk, f"/proc/{pid}/statm")
-    return int(status.split()[1]) * _PAGE_OCTETS if status else None
+    """Resident memory of a process and its children, what they share counted in each; None where /proc does not
+    say."""
+    texts = [text for each in _family(disk, pid) if (text := read_text(disk, f"/proc/{each}/statm"))]
+    return sum(int(text.split()[1]) for text in texts) * _PAGE_OCTETS if texts else None
+
+
+def _family(disk: Disk, pid: int) -> list[int]:
+    """A process and those it started, such as the workers of a node."""
+    children = (read_text(disk, f"/proc/{pid}/task/{pid}/children") or "").split()
+    return [pid, *(below for child in children for below in _family(disk, int(child)))]
 
 
 def own_cpu_s() -> float:

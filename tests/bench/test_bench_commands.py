@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
 from inspect import signature
 from pathlib import Path
 
@@ -17,6 +20,7 @@ from idnode_bench.errors import BenchError, NotLoopback
 from idnode_bench.lanes import run_async
 from idnode_bench.load.engine import Request
 from idnode_bench.load.recorder import RIGHT
+from idnode_bench.machine import elapsed_s, process_cpu_s, process_rss_octets
 from idnode_bench.population.filling import read_holding
 from idnode_bench.population.ranged import RangedPopulation
 from idnode_bench.results import Report
@@ -58,7 +62,7 @@ def test_node_is_filled_and_resolved_over_every_transport(tmp_path: Path) -> Non
     assert all(run.received > 0 for run in report.rounds[0]), done.output
     assert all(dict(run.errors) == {} and run.mismatched == 0 for run in report.rounds[0])
     assert len({run.sequence_hash for run in report.rounds[0]}) == 1, "all were asked the same"
-    assert set(report.summary["stages_us"]) == {"decode", "look up", "encode", "hit", "send"}
+    assert set(report.summary["stages_us"]) == {"decode", "look up", "encode", "miss", "hit", "send"}
     assert all(cost > 0 for cost in report.summary["stages_us"].values())
     assert report.rounds[0][0].server_cpu_share is not None
     assert "idnode https" in done.output
@@ -69,7 +73,18 @@ def test_folder_is_populated_served_and_compared_with_c(tmp_path: Path) -> None:
     done = bench("populate", "--records", 300, "--kind", "small", "--data", data, "--prefixes", 5)
     assert done.exit_code == 0, done.output
     assert "300 of 300 small records loaded" in done.output
-    arguments = ("resolve", "--serve", "--data", data, "--peer", "c", "--model", "closed")
+    arguments = (
+        "resolve",
+        "--serve",
+        "--data",
+        data,
+        "--peer",
+        "c",
+        "--model",
+        "closed",
+        "--set",
+        "network.answer_cache_octets=0",
+    )
     done = bench(*arguments, "--seconds", 0.3, "--rounds", 2, "--json", file)
     assert done.exit_code in (0, 1), done.output
     report = report_of(file)
@@ -78,7 +93,8 @@ def test_folder_is_populated_served_and_compared_with_c(tmp_path: Path) -> None:
     assert report.summary["ratio"]["of"] == ["idnode", "c"]
     assert all(run.lost == 0 for runs in report.rounds for run in runs)
     cache = report.rounds[-1][0].details["answer_cache"]
-    assert cache["misses"] + cache["hits"] >= report.rounds[-1][0].received
+    assert cache["misses"] >= report.rounds[-1][0].received
+    assert cache["hits"] == 0, "the node was told to keep no answers"
     assert report.rounds[0][1].details["warm_pass"] is True
 
 
@@ -155,6 +171,23 @@ def test_suite_runs_its_steps_and_keeps_their_results(tmp_path: Path, monkeypatc
     assert report_of(tmp_path / "results" / "good.json").report == "bench calibrate"
     assert bench("all", "--only", "good", "--list").output.splitlines()[0] == "good: calibrates"
     assert "no step ugly" in bench("all", "--only", "ugly").output
+
+
+def test_children_count_as_the_server() -> None:
+    """A shell that waits for a child that works: what the child uses is the server's."""
+    command = ["sh", "-c", "sh -c 'while :; do :; done' & echo READY; wait"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, start_new_session=True) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == b"READY\n"
+            disk = real_adapters().disk
+            started = elapsed_s()
+            while (used := process_cpu_s(disk, process.pid) or 0.0) < 0.05:
+                assert elapsed_s() - started < 30
+            assert used >= 0.05
+            assert (process_rss_octets(disk, process.pid) or 0) > 0
+        finally:
+            os.killpg(process.pid, signal.SIGKILL)
 
 
 @pytest.mark.parametrize("step", STEPS, ids=lambda step: step.name)

@@ -42,6 +42,8 @@ class Settings:
     data: Path | None = None
     holding: Holding = DEFAULT
     connections: int = 16
+    node: tuple[str, ...] = ()
+    """Settings of the own node, ``name=value``."""
 
 
 def mixed(
@@ -52,6 +54,7 @@ def mixed(
     kind: opt.Kind = opt.KindName.reference,
     prefixes: opt.Prefixes = PREFIXES_DEFAULT,
     engine: opt.Engine = "lmdb",
+    pairs: opt.NodeSettings = None,
     connections: opt.Connections = 16,
     seed: opt.Seed = 1,
     json_file: opt.JsonFile = None,
@@ -65,7 +68,7 @@ def mixed(
             raise BenchError(f"{file} cannot be read")
         workload = parse_workload(text)
         holding = Holding(Population(records, seed, kind.value, prefixes), engine)
-        settings = Settings(workload, rounds, seed, data, holding, connections)
+        settings = Settings(workload, rounds, seed, data, holding, connections, tuple(pairs or ()))
         return measure(adapters, settings, watch)
 
     run_command(body, show, json_file, quiet)
@@ -77,7 +80,7 @@ def measure(adapters: Adapters, settings: Settings, watch: Watch = lambda _text:
     workload = settings.workload
     with (
         ground(adapters, settings.data, settings.holding, watch) as there,
-        own_node(adapters, there.data, engine=there.holding.engine) as node,
+        own_node(adapters, there.data, engine=there.holding.engine, settings=settings.node) as node,
     ):
         book = Book(there.population, run=int(adapters.clock.now() * 1e3))
         plan = workload.plan

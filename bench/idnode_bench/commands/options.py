@@ -89,6 +89,10 @@ Keys = Annotated[int, typer.Option(min=1, max=10_000_000, help="Requests drawn f
 Seed = Annotated[int, typer.Option(min=1)]
 Data = Annotated[Path | None, typer.Option(help="A folder that idnode bench populate filled.")]
 Engine = Annotated[str, typer.Option(help="Store engine of a folder filled here: lmdb, rocksdb.")]
+NodeSettings = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="NAME=VALUE", help="A setting of the own node, as for idnode serve; repeat."),
+]
 Handles = Annotated[
     Path | None,
     typer.Option(help="A text file with a handle a line, of a server not filled by us; answers are learnt first."),

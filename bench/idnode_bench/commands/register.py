@@ -61,6 +61,8 @@ class Settings:
     data: Path | None = None
     holding: Holding = DEFAULT
     connections: int = 16
+    node: tuple[str, ...] = ()
+    """Settings of the own node, ``name=value``."""
 
 
 def register(
@@ -77,6 +79,7 @@ def register(
     kind: opt.Kind = opt.KindName.reference,
     prefixes: opt.Prefixes = PREFIXES_DEFAULT,
     engine: opt.Engine = "lmdb",
+    pairs: opt.NodeSettings = None,
     connections: opt.Connections = 16,
     seed: opt.Seed = 1,
     json_file: opt.JsonFile = None,
@@ -87,7 +90,7 @@ def register(
     def body(adapters: Adapters, watch: Watch) -> Report:
         schedule = replace(opt.schedule_of(model, seconds, per_s, to_rate, steps, window), lost_after_s=PATIENCE_S)
         holding = Holding(Population(records, seed, kind.value, prefixes), engine)
-        settings = Settings(way, schedule, rounds, seed, data, holding, connections)
+        settings = Settings(way, schedule, rounds, seed, data, holding, connections, tuple(pairs or ()))
         return measure(adapters, settings, watch)
 
     run_command(body, show, json_file, quiet)
@@ -118,7 +121,7 @@ Opened = tuple[PythonLane, ReadBack]
 @contextmanager
 def _served(adapters: Adapters, settings: Settings, there: Ground, book: Book, watch: Watch) -> Iterator[Opened]:
     """A node in a process of its own."""
-    with own_node(adapters, there.data, engine=there.holding.engine) as node:
+    with own_node(adapters, there.data, engine=there.holding.engine, settings=settings.node) as node:
         tcp = node.target("tcp")
 
         def make() -> Port:

@@ -56,6 +56,7 @@ def resolve(
     seed: opt.Seed = 1,
     data: opt.Data = None,
     engine: opt.Engine = "lmdb",
+    pairs: opt.NodeSettings = None,
     handles: opt.Handles = None,
     stages: bool = typer.Option(False, "--stages", help="Also: what each stage of our node costs, in this process."),
     json_file: opt.JsonFile = None,
@@ -84,6 +85,7 @@ def resolve(
             warmup_s=warmup,
             warm=warm,
             own_host=own_host,
+            settings=tuple(pairs or ()),
         )
         schedule = opt.schedule_of(model, seconds, rate, to_rate, steps, window)
         return measure(adapters, Settings(setup, schedule, rounds, stages), watch)

@@ -70,6 +70,7 @@ def saturate(
     seed: opt.Seed = 1,
     data: opt.Data = None,
     engine: opt.Engine = "lmdb",
+    pairs: opt.NodeSettings = None,
     json_file: opt.JsonFile = None,
     quiet: opt.Quiet = False,
     own_host: opt.OwnHost = False,
@@ -92,6 +93,7 @@ def saturate(
             engine=engine,
             connections=connections,
             own_host=own_host,
+            settings=tuple(pairs or ()),
         )
         objective = Objective(p99_ms * 1e3, errors, lag_ms * 1e3)
         search = Search(start, limit, precision)

@@ -59,6 +59,8 @@ class Setup:
     warmup_s: float = 0.3
     warm: bool = True
     own_host: bool = False
+    settings: tuple[str, ...] = ()
+    """Of the own node, ``name=value``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,7 +190,9 @@ class _Builder:
         sockets = [name for name in setup.transports if name != "in-process"]
         if sockets:
             data, engine = self._filled("node")
-            served = stack.enter_context(own_node(self.adapters, data, self.server_core, engine=engine))
+            served = stack.enter_context(
+                own_node(self.adapters, data, self.server_core, engine=engine, settings=setup.settings)
+            )
             for transport in TRANSPORTS:
                 if transport in sockets:
                     name = f"idnode {transport}" if len(setup.transports) > 1 else "idnode"
