@@ -21,7 +21,6 @@ from dataclasses import dataclass, field
 from struct import Struct
 from struct import error as StructError
 from typing import Final, TypeAlias
-from zlib import crc32
 
 from idnode_registry.compaction.layout import SERIAL_BITS, SPELLING_SHIFT, Layout, Press
 from idnode_registry.compaction.learning import Sample, Shape, learn, take_apart
@@ -43,9 +42,8 @@ ATTEMPTS_MAX: Final = 16
 SAMPLE_OCTETS_MAX: Final = 16 * 1024
 LAYOUTS_MAX: Final = 8_192
 HINTS_MAX: Final = 65_536
-_PLAIN_START: Final = bytes([FORM_PLAIN])
 _U4: Final = Struct(">I")
-_TEMPLATED_START: Final = bytes([FORM_TEMPLATED])
+TEMPLATED_START: Final = bytes([FORM_TEMPLATED])
 _NO_SERIAL: Final = bytes(8)
 _LENGTH_MAX: Final = 0xFFFF
 _WIDE: Final = 0x40
@@ -54,7 +52,7 @@ _RESERVED: Final = 0x80
 
 def is_templated(row: bytes) -> bool:
     """Whether a row wants :meth:`Compactor.expand`."""
-    return row[0] == FORM_TEMPLATED if row else False
+    return row[:1] == TEMPLATED_START
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,19 +171,17 @@ class Compactor:
         Raises CorruptRecord, or CorruptStore when the row's template is damaged or missing.
         """
         try:
-            head = row[5 : self._ends.get(row[5:8]) or self._end(row[5:8])]
-            layout = self._layouts.get((head, len(prefix), len(suffix)))
+            layout = self._layouts.get((row[5:8], len(prefix), len(suffix)))
             if layout is None:
-                layout = self._lay_out(head, len(prefix), len(suffix))
+                head = row[5 : self._ends.get(row[5:8]) or self._end(row[5:8])]
+                layout = self._layouts.get((head, len(prefix), len(suffix)))
+                if layout is None:
+                    layout = self._lay_out(head, len(prefix), len(suffix))
             if layout.spelling:
-                prefix, suffix = _spelled(layout.spelling, prefix, suffix, row[5 + len(head) :])
-            body = layout.assemble(prefix, suffix, row)
-        except ValueError as wrong:
+                prefix, suffix = _spelled(layout.spelling, prefix, suffix, row[self._ends[row[5:8]] :])
+            return layout.expand(prefix, suffix, row)
+        except (ValueError, StructError) as wrong:
             raise CorruptRecord(f"a templated row of {len(row)} octets cannot be read: {wrong}") from wrong
-        checksum = row[1:5]
-        if crc32(body, FORM_PLAIN) != int.from_bytes(checksum, "big"):
-            raise CorruptRecord(f"checksum of a record of {len(body) + 5} octets does not hold")
-        return _PLAIN_START + checksum + body
 
     def _end(self, start: bytes) -> int:
         """Where the head of a row ends that begins with these 3 octets; raises ValueError for flags that cannot be."""
@@ -258,7 +254,7 @@ class Compactor:
             self._hints[hint], fitted = found
         code, lengths, slots = fitted
         start_octets = (code | len(serial) | spelling << SPELLING_SHIFT).to_bytes(3, "big")
-        return b"".join((_TEMPLATED_START, checksum, start_octets, lengths, bits, serial, slots))
+        return b"".join((TEMPLATED_START, checksum, start_octets, lengths, bits, serial, slots))
 
     def _fit(self, known: _Known, prefix: bytes, suffix: bytes, record: bytes, start: int) -> _Fitted | None:
         """What the row of a record says by this template; None unless putting it back gives the record back."""
