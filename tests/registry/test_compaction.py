@@ -242,6 +242,20 @@ def test_the_table_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     assert TEMPLATES_MAX < 2**16
 
 
+def test_samples_are_held_in_bounded_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(room, "HELD_OCTETS_MAX", 20 * 1_000)
+    compactor = Compactor()
+    for number in range(SAMPLES - 1):
+        for shape in range(1, 9):
+            compactor.shrink(*named(b"99.900", b"N%04d" % number, [HandleValue(shape, "DOC", b"x" * 1_000)]))
+        assert compactor._shapes is not None
+        held = sum(len(sample.data[0]) for studied in compactor._shapes.values() for sample in studied.samples)
+        assert held <= 20 * 1_000
+    assert compactor.unsaved() == []
+    records = [named(b"99.900", b"M%04d" % number, [HandleValue(1, "DOC", b"%04d" % number)]) for number in range(99)]
+    assert assert_comes_back(compactor, records) > 0  # and what fits is learnt as ever
+
+
 def test_numbers_go_on_after_a_restart() -> None:
     first = taught([small_record(b"99.900", number) for number in range(40)])
     table = first.unsaved()

@@ -40,6 +40,8 @@ PROFIT_OCTETS_MIN: Final = 32
 ATTEMPTS_MAX: Final = 16
 """Learnings per shape in the life of a process."""
 SAMPLE_OCTETS_MAX: Final = 16 * 1024
+HELD_OCTETS_MAX: Final = 8 * 1024 * 1024
+"""Of records held as samples; beyond it all are forgotten, and learning starts anew."""
 LAYOUTS_MAX: Final = 8_192
 HINTS_MAX: Final = 65_536
 _U4: Final = Struct(">I")
@@ -127,6 +129,7 @@ class Compactor:
         self._hints: dict[tuple[bytes, bytes], _Known] = {}
         self._shapes: dict[Shape, _Studied] | None = None
         self._unsaved: dict[int, bytes] = {}
+        self._held_octets = 0
 
     # --- the table -----------------------------------------------------------------------------------------------
 
@@ -295,7 +298,7 @@ class Compactor:
                 return known, fitted
         if studied.attempts >= ATTEMPTS_MAX or len(self._octets) >= TEMPLATES_MAX:
             return None
-        studied.samples.append(Sample(prefix, suffix, times, data))
+        self._hold(studied, Sample(prefix, suffix, times, data), len(record))
         if len(studied.samples) < SAMPLES:
             return None
         template = studied.learn(shape)
@@ -309,6 +312,14 @@ class Compactor:
         self._known[known.number] = known
         studied.known.append(known)
         return known, fitted
+
+    def _hold(self, studied: _Studied, sample: Sample, octets: int) -> None:
+        self._held_octets += octets
+        if self._held_octets > HELD_OCTETS_MAX and self._shapes is not None:
+            for other in self._shapes.values():
+                other.samples, other.remembered = [], []
+            self._held_octets = octets
+        studied.samples.append(sample)
 
     def _studied(self, shape: Shape) -> _Studied:
         if self._shapes is None:
