@@ -95,7 +95,7 @@ def _expander(
             raise ValueError(_WRONG_CHECKSUM)
         return _PLAIN_START + row[1:5] + body
 
-    if not any(totals[1:]):
+    if not packed.format:
         return raw_only
     return with_all if upper or alnum or lower % 2 else with_digits
 
