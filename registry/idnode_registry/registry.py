@@ -45,7 +45,7 @@ from idnode_registry.verify import Verdict, authenticate
 __all__ = ["Change", "Plan", "Registry", "RegistrySettings"]
 
 
-DECODED_OCTETS_MAX: Final = 4_096
+DECODED_OCTETS_MAX: Final = 1_024
 _decoded = lru_cache(maxsize=2_048)(values_from_octets)
 """Keys, groups and the administrators of a prefix are read again and again; what changes has other octets."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -269,3 +270,25 @@ def test_site_attributes_by_position() -> None:
 )
 def test_text_test(data: bytes, is_text: bool) -> None:
     assert v.looks_like_text(data) is is_text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (HandleValue(2**31, "URL", b""), "2147483648 does not fit into 4 octets"),
+        (HandleValue(1, "URL", b"", ttl=-1), "-1 does not fit into 4 octets"),
+        (HandleValue(1, "URL", b"", permissions=256), "256 does not fit into 1 octets"),
+        (HandleValue(1, "\ud800", b""), "lone surrogate"),
+    ],
+)
+def test_a_field_that_does_not_fit_is_named(value: HandleValue, text: str) -> None:
+    with pytest.raises(NotEncodable, match=text):
+        value.to_octets()
+    with pytest.raises(NotEncodable, match=text):
+        value.encode(Writer())
+
+
+def test_a_value_with_another_timestamp_is_else_the_same() -> None:
+    value = HandleValue(7, "URL", b"x", 5, 0x0F, 9, 1, (Reference(b"99/a", 3),))
+    assert value.stamped(11) == replace(value, timestamp=11)
+    assert HandleValue.from_octets(value.to_octets()) == value

@@ -136,6 +136,28 @@ def test_any_spelling_of_the_handle_comes_back(suffix: bytes, data: st.DataObjec
     assert assert_comes_back(taught([record]), [record]) == 1
 
 
+def test_slots_of_no_octets_at_all() -> None:
+    """A field that is empty in some records has a slot of its kind all the same."""
+    texts = [b"", b"abc", b"0042", b"beef", b"CAFE", b"x-y"]
+    for kind in ([b"", b"abcdef", b"ab"], [b"", b"ABCD12", b"AB"], [b"", b"xyzw", b"q+"], texts):
+        records = [
+            named(
+                b"99.900",
+                b"N%04d" % number,
+                [HandleValue(1, "A", b"n" + kind[number % len(kind)]), HandleValue(2, "B", b"-" * 60)],
+            )
+            for number in range(60)
+        ]
+        assert assert_comes_back(taught(records[:40]), records) == 60
+
+
+def test_a_row_that_reading_would_not_give_back_is_not_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    records = [small_record(b"99.900", number) for number in range(40)]
+    monkeypatch.setattr(Compactor, "expand", lambda self, prefix, suffix, row: b"something else")
+    compactor = taught(records)
+    assert all(compactor.shrink(*record) == record[2] for record in records)
+
+
 def test_a_record_under_another_name_is_never_made_to_fit() -> None:
     records = [small_record(b"99.900", number) for number in range(40)]
     compactor = taught(records)
@@ -240,6 +262,20 @@ def test_the_table_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
             compactor.shrink(*record)
     assert len(compactor.unsaved()) == 3
     assert TEMPLATES_MAX < 2**16
+
+
+def test_samples_are_held_in_bounded_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(room, "HELD_OCTETS_MAX", 20 * 1_000)
+    compactor = Compactor()
+    for number in range(SAMPLES - 1):
+        for shape in range(1, 9):
+            compactor.shrink(*named(b"99.900", b"N%04d" % number, [HandleValue(shape, "DOC", b"x" * 1_000)]))
+        assert compactor._shapes is not None
+        held = sum(len(sample.data[0]) for studied in compactor._shapes.values() for sample in studied.samples)
+        assert held <= 20 * 1_000
+    assert compactor.unsaved() == []
+    records = [named(b"99.900", b"M%04d" % number, [HandleValue(1, "DOC", b"%04d" % number)]) for number in range(99)]
+    assert assert_comes_back(compactor, records) > 0  # and what fits is learnt as ever
 
 
 def test_numbers_go_on_after_a_restart() -> None:

@@ -118,6 +118,10 @@ def test_a_changed_proof_is_refused(size: int, data: st.DataObject) -> None:
         assert not merkle.verify_consistency(old, size, old_root, top, bent)
 
 
+def test_many_leaves_hash_as_each_does() -> None:
+    assert merkle.leaf_hashes(INPUTS) == LEAVES
+
+
 def test_the_frontier_keeps_one_peak_per_one_bit() -> None:
     tree = merkle.NO_LEAVES
     leaves: list[bytes] = []
@@ -126,6 +130,7 @@ def test_the_frontier_keeps_one_peak_per_one_bit() -> None:
         assert tree.root() == naive_root(leaves)
         leaves.append(merkle.leaf_hash(bytes([number])))
         tree = tree.append(leaves[-1])
+        assert merkle.frontier(leaves) == tree
     with pytest.raises(ValueError, match="peaks"):
         merkle.Frontier(3, (leaves[0],))
 

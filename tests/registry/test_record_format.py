@@ -52,6 +52,14 @@ def test_what_is_packed_is_found_again(handle: bytes, serial: int, values: bytes
     assert record_format.state_octets(record) == len(handle).to_bytes(4, "big") + handle + values
 
 
+@given(st.binary(max_size=60), st.integers(0, 2**63 - 1), st.binary(max_size=300))
+def test_a_serial_changes_the_checksum_as_the_length_tells(handle: bytes, serial: int, values: bytes) -> None:
+    record = record_format.pack(handle, 0, values)
+    checksum = int.from_bytes(record[1:5], "big") ^ record_format.checksum_change(len(record), serial)
+    assert checksum.to_bytes(4, "big") == record_format.stamp(record, serial)[1:5]
+    assert record_format.digests([record, record]) == [record_format.digest(record)] * 2
+
+
 def test_every_flipped_bit_and_every_cut_is_found() -> None:
     record = record_format.pack(b"99.900/A", 3, values_to_octets([HandleValue(1, "URL", b"x")]))
     for place in range(len(record)):

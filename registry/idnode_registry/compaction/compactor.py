@@ -10,8 +10,9 @@ Reading, from any thread::
 
     record = compactor.expand(prefix, suffix, row)          # of a row that is_templated(); verified octet for octet
 
-Nothing is lost whatever a record holds: a row is kept only if expanding it gave the record back, else the row is the
-record itself. Templates are never changed and never removed; their number is bounded by :data:`TEMPLATES_MAX`.
+Nothing is lost whatever a record holds: a row is kept only if its slots, put back, gave the record back (and, for the
+first row of each layout, only if reading it did); else the row is the record itself. Templates are never changed and
+never removed; their number is bounded by :data:`TEMPLATES_MAX`.
 """
 
 from __future__ import annotations
@@ -21,12 +22,11 @@ from dataclasses import dataclass, field
 from struct import Struct
 from struct import error as StructError
 from typing import Final, TypeAlias
-from zlib import crc32
 
 from idnode_registry.compaction.layout import SERIAL_BITS, SPELLING_SHIFT, Layout, Press
 from idnode_registry.compaction.learning import Sample, Shape, learn, take_apart
 from idnode_registry.compaction.template import TEMPLATE_OCTETS_MAX, Field, Spelling, Template
-from idnode_registry.errors import CorruptRecord, CorruptStore
+from idnode_registry.errors import CorruptRecord, CorruptStore, ReadingError
 from idnode_registry.format import FORM_PLAIN, FORM_TEMPLATED, HEADER_OCTETS, checksum_change, stamp
 from idnode_registry.keys import SUFFIX_PLAIN_OCTETS_MAX
 
@@ -41,11 +41,12 @@ PROFIT_OCTETS_MIN: Final = 32
 ATTEMPTS_MAX: Final = 16
 """Learnings per shape in the life of a process."""
 SAMPLE_OCTETS_MAX: Final = 16 * 1024
+HELD_OCTETS_MAX: Final = 8 * 1024 * 1024
+"""Of records held as samples; beyond it all are forgotten, and learning starts anew."""
 LAYOUTS_MAX: Final = 8_192
 HINTS_MAX: Final = 65_536
-_PLAIN_START: Final = bytes([FORM_PLAIN])
 _U4: Final = Struct(">I")
-_TEMPLATED_START: Final = bytes([FORM_TEMPLATED])
+TEMPLATED_START: Final = bytes([FORM_TEMPLATED])
 _NO_SERIAL: Final = bytes(8)
 _LENGTH_MAX: Final = 0xFFFF
 _WIDE: Final = 0x40
@@ -54,7 +55,7 @@ _RESERVED: Final = 0x80
 
 def is_templated(row: bytes) -> bool:
     """Whether a row wants :meth:`Compactor.expand`."""
-    return row[0] == FORM_TEMPLATED if row else False
+    return row[:1] == TEMPLATED_START
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +130,8 @@ class Compactor:
         self._hints: dict[tuple[bytes, bytes], _Known] = {}
         self._shapes: dict[Shape, _Studied] | None = None
         self._unsaved: dict[int, bytes] = {}
+        self._proven: set[tuple[bytes, int, int]] = set()
+        self._held_octets = 0
 
     # --- the table -----------------------------------------------------------------------------------------------
 
@@ -173,19 +176,17 @@ class Compactor:
         Raises CorruptRecord, or CorruptStore when the row's template is damaged or missing.
         """
         try:
-            head = row[5 : self._ends.get(row[5:8]) or self._end(row[5:8])]
-            layout = self._layouts.get((head, len(prefix), len(suffix)))
+            layout = self._layouts.get((row[5:8], len(prefix), len(suffix)))
             if layout is None:
-                layout = self._lay_out(head, len(prefix), len(suffix))
+                head = row[5 : self._ends.get(row[5:8]) or self._end(row[5:8])]
+                layout = self._layouts.get((head, len(prefix), len(suffix)))
+                if layout is None:
+                    layout = self._lay_out(head, len(prefix), len(suffix))
             if layout.spelling:
-                prefix, suffix = _spelled(layout.spelling, prefix, suffix, row[5 + len(head) :])
-            body = layout.assemble(prefix, suffix, row)
-        except ValueError as wrong:
+                prefix, suffix = _spelled(layout.spelling, prefix, suffix, row[self._ends[row[5:8]] :])
+            return layout.expand(prefix, suffix, row)
+        except (ValueError, StructError) as wrong:
             raise CorruptRecord(f"a templated row of {len(row)} octets cannot be read: {wrong}") from wrong
-        checksum = row[1:5]
-        if crc32(body, FORM_PLAIN) != int.from_bytes(checksum, "big"):
-            raise CorruptRecord(f"checksum of a record of {len(body) + 5} octets does not hold")
-        return _PLAIN_START + checksum + body
 
     def _end(self, start: bytes) -> int:
         """Where the head of a row ends that begins with these 3 octets; raises ValueError for flags that cannot be."""
@@ -239,7 +240,8 @@ class Compactor:
         if len(suffix) > SUFFIX_PLAIN_OCTETS_MAX:
             return None
         start = HEADER_OCTETS + 1 + len(prefix) + len(suffix)
-        name = prefix + b"/" + suffix
+        name, names = prefix + b"/" + suffix, (prefix, suffix)
+        sizes = len(prefix), len(suffix)
         spelling, bits = 0, b""
         if not record.startswith(name, HEADER_OCTETS):
             spelling, bits = _spelling(name, record[HEADER_OCTETS:start])
@@ -256,9 +258,28 @@ class Compactor:
             if len(self._hints) >= HINTS_MAX:
                 self._hints.clear()
             self._hints[hint], fitted = found
+        if not checksum:
+            return None
         code, lengths, slots = fitted
-        start_octets = (code | len(serial) | spelling << SPELLING_SHIFT).to_bytes(3, "big")
-        return b"".join((_TEMPLATED_START, checksum, start_octets, lengths, bits, serial, slots))
+        head = (code | len(serial) | spelling << SPELLING_SHIFT).to_bytes(3, "big") + lengths
+        row = b"".join((TEMPLATED_START, checksum, head, bits, serial, slots))
+        return row if (head, *sizes) in self._proven or self._prove(head, names, record, row, serial) else None
+
+    def _prove(self, head: bytes, names: tuple[bytes, bytes], record: bytes, row: bytes, serial: bytes) -> bool:
+        """Whether reading gives the record back: asked of the first row of each layout, and of all with mixed spelling.
+
+        Of the others :class:`Press` has seen that their slots, put back, give the value list.
+        """
+        prefix, suffix = names
+        try:
+            is_proven = self.expand(prefix, suffix, row) == stamp(record, int.from_bytes(serial, "big"))
+        except ReadingError:
+            return False
+        if is_proven and head[2] >> SPELLING_SHIFT & 3 != Spelling.MIXED:
+            if len(self._proven) >= LAYOUTS_MAX:
+                self._proven.clear()
+            self._proven.add((head, len(prefix), len(suffix)))
+        return is_proven
 
     def _fit(self, known: _Known, prefix: bytes, suffix: bytes, record: bytes, start: int) -> _Fitted | None:
         """What the row of a record says by this template; None unless putting it back gives the record back."""
@@ -299,7 +320,7 @@ class Compactor:
                 return known, fitted
         if studied.attempts >= ATTEMPTS_MAX or len(self._octets) >= TEMPLATES_MAX:
             return None
-        studied.samples.append(Sample(prefix, suffix, times, data))
+        self._hold(studied, Sample(prefix, suffix, times, data), len(record))
         if len(studied.samples) < SAMPLES:
             return None
         template = studied.learn(shape)
@@ -307,12 +328,26 @@ class Compactor:
         known = _Known.of(max(self._octets, default=0) + 1, template)
         fitted = self._fit(known, prefix, suffix, record, start)
         if fitted is None or len(fitted[2]) + PROFIT_OCTETS_MIN > len(record) or len(octets) > TEMPLATE_OCTETS_MAX:
-            self._presses.clear()  # the number is free again
+            self._forget_layouts()  # the number is free again
             return None
         self._octets[known.number] = self._unsaved[known.number] = octets
         self._known[known.number] = known
         studied.known.append(known)
         return known, fitted
+
+    def _forget_layouts(self) -> None:
+        self._presses.clear()
+        self._layouts.clear()
+        self._ends.clear()
+        self._proven.clear()
+
+    def _hold(self, studied: _Studied, sample: Sample, octets: int) -> None:
+        self._held_octets += octets
+        if self._held_octets > HELD_OCTETS_MAX and self._shapes is not None:
+            for other in self._shapes.values():
+                other.samples, other.remembered = [], []
+            self._held_octets = octets
+        studied.samples.append(sample)
 
     def _studied(self, shape: Shape) -> _Studied:
         if self._shapes is None:

@@ -10,28 +10,32 @@ from binascii import a2b_base64, b2a_base64, hexlify, unhexlify
 from collections.abc import Callable, Sequence
 from operator import itemgetter
 from struct import Struct
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias
+from zlib import crc32
 
 from idnode_registry.compaction.template import VARIABLE, Kind, Length, Piece, Slot, Spelling, Template, Told
-from idnode_registry.format import HEADER_OCTETS
+from idnode_registry.format import FORM_PLAIN, HEADER_OCTETS
 
 SERIAL_BITS: Final = 0x0F
 SPELLING_SHIFT: Final = 4
 _PREFIX: Final = -2
 _SUFFIX: Final = -1
 _CHARACTERS: Final = {Kind.RAW: 1, Kind.HEX_LOWER: 2, Kind.HEX_UPPER: 2, Kind.ALNUM: 4}
+_PACKED: Final = (Kind.HEX_LOWER, Kind.HEX_UPPER, Kind.ALNUM)
+_PLAIN_START: Final = bytes([FORM_PLAIN])
+_WRONG_CHECKSUM: Final = "the checksum of its record does not hold"
 _OCTETS: Final = {Kind.RAW: 1, Kind.HEX_LOWER: 1, Kind.HEX_UPPER: 1, Kind.ALNUM: 3}
 """So many characters of a kind are packed into so many octets."""
 
 
-Assembler: TypeAlias = Callable[[bytes, bytes, bytes], bytes]
-"""(prefix, suffix, row) -> the record after its checksum. Names as spelled. ValueError for another size."""
+Expander: TypeAlias = Callable[[bytes, bytes, bytes], bytes]
+"""(prefix, suffix, row) -> record, checksum verified. Names as spelled. ValueError or struct.error for a bad row."""
 
 
 class Layout:
     """For reading. ``head``: the row's octets from flags to lengths; ``sizes``: octets of prefix and suffix."""
 
-    __slots__ = ("assemble", "spelling")
+    __slots__ = ("expand", "spelling")
 
     def __init__(self, template: Template, head: bytes, lengths: Sequence[int], sizes: tuple[int, int]) -> None:
         serial_octets, self.spelling = head[2] & SERIAL_BITS, Spelling(head[2] >> SPELLING_SHIFT & 3)
@@ -40,56 +44,60 @@ class Layout:
         if serial_octets:
             pieces.slot(Slot(Kind.RAW, serial_octets))
         pieces.record(template)
-        slots = pieces.slots
+        slots, totals = pieces.slots, pieces.totals()
         order = sorted(range(len(slots)), key=lambda number: slots[number].kind)
+        raw = sum(slot.kind == Kind.RAW for slot in slots)
         bitmap = (sizes[0] + sizes[1] + 8) // 8 if self.spelling is Spelling.MIXED else 0
-        ends, totals = [5 + len(head) + bitmap], pieces.totals()
-        for kind, total in zip(Kind, totals, strict=True):
-            ends.append(ends[-1] + -(-total // _CHARACTERS[kind]) * _OCTETS[kind])
-        places = {number: 2 + place for place, number in enumerate(order)}
-        pick = itemgetter(*(places.get(number, number - _PREFIX) for number in pieces.picks))
-        text = Struct("".join(f"{slots[number].octets}s" for number in order))
-        self.assemble = _assembler(b"".join(pieces.form), pick, text, ends, totals)
-
-
-def _assembler(
-    form: bytes,
-    pick: Callable[[tuple[bytes, ...]], tuple[bytes, ...]],
-    slots: Struct,
-    ends: list[int],
-    totals: list[int],
-) -> Assembler:
-    """The hot function of reading: slots told apart, then put with the names into the constant octets ``form``."""
-    start, lower_at, upper_at, alnum_at, end = ends
-    unpack = slots.unpack
-    lower, upper, alnum = totals[1:]
-
-    def raw(prefix: bytes, suffix: bytes, row: bytes) -> bytes:
-        if len(row) != end:
-            raise ValueError(f"{len(row)} octets, not {end}")
-        return form % pick((prefix, suffix, *unpack(row[start:])))
-
-    def hexadecimal(prefix: bytes, suffix: bytes, row: bytes) -> bytes:
-        if len(row) != end:
-            raise ValueError(f"{len(row)} octets, not {end}")
-        return form % pick((prefix, suffix, *unpack(row[start:lower_at] + hexlify(row[lower_at:]))))
-
-    def mixed(prefix: bytes, suffix: bytes, row: bytes) -> bytes:
-        if len(row) != end:
-            raise ValueError(f"{len(row)} octets, not {end}")
-        text = b"".join(
-            (
-                row[start:lower_at],
-                hexlify(row[lower_at:upper_at])[:lower],
-                hexlify(row[upper_at:alnum_at]).upper()[:upper],
-                b2a_base64(row[alnum_at:], newline=False)[:alnum],
-            )
+        codes = [f"{slots[number].octets}s" for number in order]
+        packed = [f"{-(-totals[kind] // _CHARACTERS[kind]) * _OCTETS[kind]}s" for kind in _PACKED]
+        # What is picked from: prefix, suffix, checksum, raw slots, three packed groups, the slots in those.
+        places = {number: 3 + place + (len(packed) if place >= raw else 0) for place, number in enumerate(order)}
+        self.expand = _expander(
+            b"".join(pieces.form),
+            itemgetter(*(places.get(number, number - _PREFIX) for number in pieces.picks)),
+            Struct(f">xI{len(head) + bitmap}x" + "".join(codes[:raw] + packed)),
+            Struct("".join(codes[raw:])),
+            totals,
         )
-        return form % pick((prefix, suffix, *unpack(text)))
 
-    if not any(totals[1:]):
-        return raw
-    return mixed if upper or alnum or lower % 2 else hexadecimal
+
+def _expander(
+    form: bytes,
+    pick: Callable[[tuple[Any, ...]], tuple[bytes, ...]],
+    row_slots: Struct,
+    packed: Struct,
+    totals: list[int],
+) -> Expander:
+    """The hot function of reading: slots told apart, then put with the names into the constant octets ``form``."""
+    unpack, unpack_packed = row_slots.unpack, packed.unpack
+    _, lower, upper, alnum = totals
+
+    def raw_only(prefix: bytes, suffix: bytes, row: bytes) -> bytes:
+        found = unpack(row)
+        body = form % pick((prefix, suffix, *found))
+        if crc32(body, FORM_PLAIN) != found[0]:
+            raise ValueError(_WRONG_CHECKSUM)
+        return _PLAIN_START + row[1:5] + body
+
+    def with_digits(prefix: bytes, suffix: bytes, row: bytes) -> bytes:
+        found = unpack(row)
+        body = form % pick((prefix, suffix, *found, *unpack_packed(hexlify(found[-3]))))
+        if crc32(body, FORM_PLAIN) != found[0]:
+            raise ValueError(_WRONG_CHECKSUM)
+        return _PLAIN_START + row[1:5] + body
+
+    def with_all(prefix: bytes, suffix: bytes, row: bytes) -> bytes:
+        found = unpack(row)
+        digits, capitals = hexlify(found[-3])[:lower], hexlify(found[-2]).upper()[:upper]
+        text = digits + capitals + b2a_base64(found[-1], newline=False)[:alnum]
+        body = form % pick((prefix, suffix, *found, *unpack_packed(text)))
+        if crc32(body, FORM_PLAIN) != found[0]:
+            raise ValueError(_WRONG_CHECKSUM)
+        return _PLAIN_START + row[1:5] + body
+
+    if not packed.format:
+        return raw_only
+    return with_all if upper or alnum or lower % 2 else with_digits
 
 
 class Press:

@@ -29,7 +29,7 @@ from idnode_registry.errors import CorruptStore
 VERSION: Final = 1
 VARIABLE: Final = -1
 LENGTH_CODE: Final = 9
-TEMPLATE_OCTETS_MAX: Final = 64 * 1024
+TEMPLATE_OCTETS_MAX: Final = 16 * 1024
 
 
 class Told(IntEnum):

@@ -11,7 +11,7 @@ from typing import Any
 import lmdb
 from lmdb import verify as structure
 
-from idnode_registry.compaction.compactor import is_templated
+from idnode_registry.compaction.compactor import TEMPLATED_START
 from idnode_registry.disk import Disk, Lock
 from idnode_registry.engines.common import verified
 from idnode_registry.engines.embedded import EmbeddedStore, Kept
@@ -88,9 +88,9 @@ class LmdbStore(EmbeddedStore):
             self._gate.leave(slot)
         if row is None:
             return None
-        return (
-            self._expand(prefix, suffix, row) if is_templated(row) else verified(row, prefix, suffix, self._case_mode)
-        )
+        if row[:1] == TEMPLATED_START:
+            return self._expand(prefix, suffix, row)
+        return verified(row, prefix, suffix, self._case_mode)
 
     def _row(self, table: Any, key: bytes) -> bytes | None:
         slot = self._enter()
