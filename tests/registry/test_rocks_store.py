@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
 from pathlib import Path
 from random import Random
@@ -18,6 +19,7 @@ from idnode_registry.journal import load_appender
 from idnode_registry.store import ABSENT
 from tests.registry.stores import PREFIX, PlainDisk, apply, delete, must, record, scan_all, write
 
+LOG_BLOCK_OCTETS = 32 * 1024
 CACHE_OCTETS = 3 * 1024 * 1024
 
 
@@ -130,6 +132,41 @@ def test_a_flipped_octet_anywhere_in_a_table_is_found_and_never_served(tmp_path:
         table.write_bytes(intact)
     assert shown.count("harmless") < len(shown) // 2, shown
     assert [text for text in shown if text.startswith("refused") and str(tmp_path) not in text] == []
+
+
+def test_a_flipped_octet_in_the_log_of_a_killed_process_is_refused(tmp_path: Path, seed: int) -> None:
+    """In the last block of the log a flipped length looks like a torn end; what is left then is a whole past."""
+    store, writes, dice = opened(tmp_path / "s"), 500, Random(seed)
+    for number in range(writes):
+        must(store, write(b"name-%04d" % number, ABSENT, b"x" * 150))
+    entries = store.feed(PREFIX, 0, 0, writes)
+    shutil.copytree(tmp_path / "s", tmp_path / "killed", ignore=shutil.ignore_patterns("LOCK"))
+    store.close()
+    log = max((tmp_path / "killed").glob("*.log"), key=lambda path: path.stat().st_size)
+    intact = log.read_bytes()
+    assert len(intact) > 4 * LOG_BLOCK_OCTETS
+    last_block = len(intact) // LOG_BLOCK_OCTETS * LOG_BLOCK_OCTETS
+    places = [dice.randrange(last_block) for _ in range(12)] + [dice.randrange(last_block, len(intact)) for _ in "ab"]
+    for number, place in enumerate(places):
+        folder = tmp_path / f"flipped-{number}"
+        shutil.copytree(tmp_path / "killed", folder)
+        flip(folder / log.name, place, dice.randrange(8))
+        try:
+            again = opened(folder)
+        except CorruptStore as wrong:
+            told = str(wrong)
+        else:
+            kept = again.feed(PREFIX, 0, 0, writes)
+            problems = list(again.check())
+            again.close()
+            assert place >= last_block
+            assert (kept, problems) == (entries[: len(kept)], [])
+            continue
+        assert f"the store in {folder} is damaged in its log or manifest" in told
+    whole = opened(tmp_path / "killed")
+    assert whole.feed(PREFIX, 0, 0, writes) == entries
+    assert list(whole.check()) == []
+    whole.close()
 
 
 def test_a_damaged_store_is_not_backed_up_silently(tmp_path: Path) -> None:

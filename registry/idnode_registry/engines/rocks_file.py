@@ -230,7 +230,7 @@ class RocksFile:
         """Have everything in table files, without holding up the other threads for long."""
         self._db.flush(wait=False)
         pause = threading.Event()
-        while self.info("num-immutable-mem-table"):
+        while self.info("num-immutable-mem-table") and not self.info("background-errors"):
             pause.wait(STALL_PAUSE_S)
 
     def checkpoint(self, folder: str) -> None:
