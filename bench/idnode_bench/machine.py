@@ -32,12 +32,14 @@ def read_text(disk: Disk, path: AnyPath) -> str | None:
 
 
 def process_cpu_s(disk: Disk, pid: int) -> float | None:
-    """User and system seconds a process has used, all threads; None where /proc does not say."""
+    """User and system seconds a process and its children have used, all threads; None where /proc does not say."""
     stat = read_text(disk, f"/proc/{pid}/stat")
     if stat is None:
         return None
     fields = stat.rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / _TICKS_PER_S
+    own = (int(fields[11]) + int(fields[12])) / _TICKS_PER_S
+    children = (read_text(disk, f"/proc/{pid}/task/{pid}/children") or "").split()
+    return own + sum(process_cpu_s(disk, int(child)) or 0.0 for child in children)
 
 
 def process_rss_octets(disk: Disk, pid: int) -> int | None:
