@@ -12,7 +12,7 @@ from statistics import median
 from typing import Final
 
 SAMPLES_MIN: Final = 3
-RESAMPLES: Final = 4_000
+RESAMPLES: Final = 2_000
 CONFIDENCE: Final = 0.95
 
 
