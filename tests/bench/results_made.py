@@ -12,7 +12,7 @@ from idnode_bench.results import Health, PopulationFacts, Report, Run, Second
 
 def made_run(target: str = "idnode", rate: float = 1000.0, records: int = 10**5, **changes: Any) -> Run:
     """One valid closed-loop run whose latencies follow its rate."""
-    latencies, rng = Latencies(), Random(f"{target}{rate}")
+    latencies, rng = Latencies(), Random(target)
     for _ in range(200):
         latencies.add(rng.lognormvariate(0, 0.5) * 1e6 / rate, 100)
     times = latencies.percentiles()
