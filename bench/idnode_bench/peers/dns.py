@@ -14,8 +14,10 @@ from typing import Final, Literal
 
 from idnode.adapters.disk import Disk
 from idnode_bench.errors import PeerMissing
-from idnode_bench.peers.processes import LOOPBACK, peer_process
-from idnode_bench.target import Target
+from idnode_bench.peers.processes import peer_process
+from idnode_bench.population.factory import Record
+from idnode_bench.population.files import wire_head, wire_row
+from idnode_bench.targets.servers import HOST, Served
 
 DnsPeer = Literal["nsd", "knot"]
 ZONE: Final = "bench.example"
@@ -67,7 +69,7 @@ zone:
 
 def dns_peer(
     disk: Disk, name: DnsPeer, count: int, folder: Path, port: int, core: int | None
-) -> AbstractContextManager[Target]:
+) -> AbstractContextManager[Served]:
     """The server over ``count`` names, its files in ``folder`` (new). Raises :class:`PeerMissing`, TargetFailed."""
     program = shutil.which(_PROGRAMS[name]) or shutil.which(_PROGRAMS[name], path="/usr/sbin:/sbin")
     if program is None:
@@ -75,7 +77,7 @@ def dns_peer(
     if not 0 < count <= COUNT_MAX:
         raise PeerMissing(f"a zone holds 1 to {COUNT_MAX} names, not {count}")
     folder.mkdir()
-    facts = {"address": LOOPBACK, "port": port, "folder": folder, "zone": ZONE}
+    facts = {"address": HOST, "port": port, "folder": folder, "zone": ZONE}
     disk.write_atomic(folder / "conf", _CONFIGURATIONS[name].format(**facts).encode())
     disk.write_atomic(folder / f"{ZONE}.zone", b"".join(_zone(count)))
     command = [program, "-d", "-c", str(folder / "conf")] if name == "nsd" else [program, "-c", str(folder / "conf")]
@@ -84,6 +86,14 @@ def dns_peer(
 
 def _zone(count: int) -> Iterator[bytes]:
     yield f"$ORIGIN {ZONE}.\n$TTL 86400\n@ SOA ns hostmaster 1 7200 3600 1209600 86400\n".encode()
-    yield f"@ NS ns\nns A {LOOPBACK}\n".encode()
+    yield f"@ NS ns\nns A {HOST}\n".encode()
     for number in range(count):
         yield b"b%07d A 10.%d.%d.%d\n" % (number, number >> 16, number >> 8 & 255, number & 255)
+
+
+def dns_rows(count: int) -> Iterator[bytes]:
+    """What the generator asks the zone for: a population file of names as on the wire and their addresses."""
+    yield wire_head(count)
+    zone = b"".join(bytes([len(label)]) + label.encode() for label in (*ZONE.split("."), ""))
+    for number in range(count):
+        yield wire_row(Record(b"\x08b%07d%s" % (number, zone), bytes([10]) + number.to_bytes(3, "big")))

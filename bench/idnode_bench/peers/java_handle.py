@@ -15,7 +15,7 @@ from idnode_bench import maven
 from idnode_bench.errors import TargetFailed
 from idnode_bench.native import CHECKOUT
 from idnode_bench.peers.processes import peer_process
-from idnode_bench.target import Target
+from idnode_bench.targets.servers import Served
 
 PROJECT: Final = CHECKOUT / "bench" / "peers" / "java_handle"
 LOAD_TIMEOUT_S: Final = 1_800
@@ -29,7 +29,7 @@ def build(disk: Disk, cache: Path | None = None) -> str:
 
 def java_handle(
     disk: Disk, classes: str, population_file: Path, folder: Path, port: int, core: int | None
-) -> AbstractContextManager[Target]:
+) -> AbstractContextManager[Served]:
     """The server over ``population_file``, its data in ``folder`` (new). Raises :class:`TargetFailed`."""
     folder.mkdir()
     setup = ["java", "-cp", classes, "idnode.bench.PeerSetup", str(folder), str(population_file), str(port)]

@@ -10,22 +10,21 @@ from typing import Final
 from idnode.adapters.disk import Disk
 from idnode_bench.errors import TargetFailed
 from idnode_bench.machine import elapsed_s, pinned, read_text
-from idnode_bench.target import Target
+from idnode_bench.targets.servers import Served
 
 READY_WITHIN_S: Final = 60.0
 STOP_WITHIN_S: Final = 10.0
 _LOOK_EVERY_S: Final = 0.05
-LOOPBACK: Final = "127.0.0.1"
 
 
 @contextmanager
-def peer_process(disk: Disk, name: str, command: Sequence[str], port: int, core: int | None) -> Iterator[Target]:
-    """``command`` as the target ``name`` once it has bound UDP ``port`` on loopback. Raises :class:`TargetFailed`."""
+def peer_process(disk: Disk, name: str, command: Sequence[str], port: int, core: int | None) -> Iterator[Served]:
+    """``command`` as the server ``name`` once it has bound UDP ``port`` on loopback. Raises :class:`TargetFailed`."""
     with pinned(core):
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         _wait_until_bound(disk, process, port, command)
-        yield Target(name, LOOPBACK, port, process.pid)
+        yield Served(name, process.pid, port)
     finally:
         process.terminate()
         try:
