@@ -13,7 +13,8 @@ from rich.console import Console
 from idnode.adapters import real_adapters
 from idnode.adapters.disk import Disk
 from idnode_bench.errors import BenchError, NotAResult
-from idnode_bench.judging.comparing import TOLERANCE, compare, read_budgets
+from idnode_bench.judging import comparing
+from idnode_bench.judging.comparing import TOLERANCE, read_budgets
 from idnode_bench.reporting import tables
 from idnode_bench.reporting.junit import junit_of_judgement, junit_of_report
 from idnode_bench.reporting.page import page
@@ -34,7 +35,7 @@ class Form(StrEnum):
     hgrm = "hgrm"
 
 
-def compare_files(
+def compare(
     before: Annotated[Path, typer.Argument(metavar="A.json")],
     after: Annotated[Path, typer.Argument(metavar="B.json")],
     tolerance: Annotated[float, typer.Option(min=0.0, max=1.0, help="What counts as the same.")] = TOLERANCE,
@@ -48,7 +49,7 @@ def compare_files(
     try:
         disk = adapters.disk
         limits = read_budgets(_octets(disk, budgets)) if budgets is not None else ()
-        judgement = compare(read_report(disk, before), read_report(disk, after), limits, tolerance)
+        judgement = comparing.compare(read_report(disk, before), read_report(disk, after), limits, tolerance)
         text = tables.markdown(judgement)
         if junit is not None:
             disk.write_atomic(junit, junit_of_judgement(judgement), 0o644)
@@ -66,7 +67,7 @@ def compare_files(
         raise typer.Exit(EXIT_NOISE)
 
 
-def report_files(
+def report(
     results: Annotated[list[Path], typer.Argument(metavar="RESULT.json...")],
     out: Annotated[Path, typer.Option("--out", "-o", help="The file to write.")],
     form: Annotated[Form, typer.Option(help="What to write.")] = Form.html,
