@@ -77,6 +77,6 @@ def show(report: Report, console: Console) -> None:
         cost_us = row.cost_us
         cost_text = "-" if cost_us is None else f"{cost_us.middle:.0f} ({cost_us.low:.0f} to {cost_us.high:.0f})"
         figures = (f"{row.disk_octets / 1e12:.2f}", f"{row.nodes}", f"{row.records_per_node:,.0f}")
-        name = f"{row.number:.0e}, {TARGETS[row.number]}"
-        table.add_row(f"{row.engine}, {row.kind}", name, *figures, f"{row.hours_to_load:.1f}", cost_text)
+        wanted = f"{row.number:.0e}, {TARGETS[row.number]}"
+        table.add_row(f"{row.engine}, {row.kind}", wanted, *figures, f"{row.hours_to_load:.1f}", cost_text)
     console.print(table)

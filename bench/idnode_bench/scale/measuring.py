@@ -9,10 +9,10 @@ import json
 import shutil
 import subprocess
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from idnode.adapters import Adapters
 from idnode.config import NodeConfig
@@ -20,12 +20,13 @@ from idnode.node import open_store
 from idnode_bench import environment
 from idnode_bench.commands.setup import Prepared, Setup, prepared
 from idnode_bench.comparison import run_interleaved
+from idnode_bench.counters import CountedLane
 from idnode_bench.errors import BenchError
-from idnode_bench.lanes import Watch
+from idnode_bench.lanes import NativeLane, Watch
 from idnode_bench.load.schedule import Schedule
 from idnode_bench.machine import elapsed_s, folder_octets, process_rss_octets, read_text
 from idnode_bench.population.factory import Population
-from idnode_bench.population.filling import Progress, fill, store_config
+from idnode_bench.population.filling import Holding, Progress, fill, store_config
 from idnode_bench.population.layouts import Kind
 from idnode_bench.results import Report, Run
 from idnode_bench.scale.points import REPORT, Size
@@ -85,7 +86,8 @@ def _loaded(adapters: Adapters, plan: Plan, engine: str, number: int, watch: Wat
     adapters.disk.makedirs(data)
     if not known:
         _require_room(plan.folder, engine, number)
-    filled = fill(adapters, data, Population(number, plan.seed, plan.kind), engine, _progress(watch, engine))
+    holding = Holding(Population(number, plan.seed, plan.kind), engine)
+    filled = fill(adapters, data, holding, _progress(watch, engine))
     if filled.loaded or not known:
         taken += filled.duration_s
         adapters.disk.write_atomic(data / LOAD_FILE, json.dumps({"load_s": taken}).encode(), 0o644)
@@ -125,18 +127,28 @@ def _progress(watch: Watch, engine: str) -> Progress:
     return tell
 
 
-def _serving(adapters: Adapters, plan: Plan, engine: str, number: int, watch: Watch) -> Any:
-    setup = Setup(serve=True, data=_folder(plan, engine, number), engine=engine, keys=min(KEYS, 10 * number))
-    return prepared(adapters, replace(setup, kind=plan.kind, seed=plan.seed), watch)
+def _serving(
+    adapters: Adapters, plan: Plan, engine: str, number: int, watch: Watch, *, is_cold: bool = False
+) -> AbstractContextManager[Prepared]:
+    setup = Setup(
+        serve=True,
+        data=_folder(plan, engine, number),
+        engine=engine,
+        kind=plan.kind,
+        seed=plan.seed,
+        keys=min(KEYS, 10 * number),
+        warm=not is_cold,
+        warmup_s=0.0 if is_cold else 0.3,
+    )
+    return prepared(adapters, setup, watch)
 
 
 def _cold(adapters: Adapters, plan: Plan, engine: str, number: int, watch: Watch) -> Run:
     """One run over a store of which nothing is in memory, by a node that was just started."""
     drop_cached(_folder(plan, engine, number))
-    with _serving(adapters, plan, engine, number, watch) as ready:
+    with _serving(adapters, plan, engine, number, watch, is_cold=True) as ready:
         watch(f"{engine}, {number:,} records, cold")
         (lane,) = ready.lanes
-        lane.load = replace(lane.load, warm_pass=False, warmup_s=0.0)
         return _named(lane.run(Schedule("closed", plan.seconds), plan.seed, "measure", first=False), engine, "cold")
 
 
@@ -151,7 +163,7 @@ def _warm(
     def run(place: int, number: int) -> Run:
         engine, size = places[place]
         watch(f"round {number + 1} of {plan.rounds}: {engine}, {size:,} records")
-        found = lanes[place].run(plan.schedule, plan.seed + 1 + number, "measure", first=number == 0)
+        found = lanes[place].run(Schedule("closed", plan.seconds), plan.seed + 1 + number, "measure", first=number == 0)
         return _named(found, engine, "warm")
 
     return list(run_interleaved(lanes, plan.rounds, run, plan.seed))
@@ -162,8 +174,10 @@ def _named(run: Run, engine: str, state: str) -> Run:
 
 
 def _pid_of(ready: Prepared) -> int | None:
-    target = getattr(ready.lanes[0], "target", None)
-    return None if target is None else target.pid
+    """Of the node behind the only lane."""
+    lane = ready.lanes[0]
+    inner = lane.lane if isinstance(lane, CountedLane) else lane
+    return inner.target.pid if isinstance(inner, NativeLane) else None
 
 
 def warm(data: Path) -> None:
