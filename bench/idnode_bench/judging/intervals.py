@@ -7,13 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from random import Random
 from statistics import median
 from typing import Final
+
+from idnode_bench.population.numbers import SplitMix
 
 SAMPLES_MIN: Final = 3
 RESAMPLES: Final = 2_000
 CONFIDENCE: Final = 0.95
+SEED: Final = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +53,11 @@ def _bootstrap(samples: Sequence[Sequence[float]], figure: Callable[[Sequence[Se
     middle = figure(samples)
     if min(map(len, samples)) < SAMPLES_MIN:
         return Interval(middle)
-    rng = Random(repr(samples))
-    found = sorted(figure([rng.choices(sample, k=len(sample)) for sample in samples]) for _ in range(RESAMPLES))
+    rng = SplitMix(SEED)
+
+    def drawn(sample: Sequence[float]) -> list[float]:
+        return [sample[rng.below(len(sample))] for _ in sample]
+
+    found = sorted(figure([drawn(sample) for sample in samples]) for _ in range(RESAMPLES))
     tail = (1 - CONFIDENCE) / 2
     return Interval(middle, found[int(RESAMPLES * tail)], found[int(RESAMPLES * (1 - tail)) - 1])
