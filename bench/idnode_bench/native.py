@@ -20,7 +20,7 @@ FLAGS: Final = ("-O2", "-std=c11", "-Wall", "-Wextra")
 LIBRARIES: Final = ("-lm",)
 _SOURCES: Final = {
     "c_lookup": ("c_lookup/c_lookup.c", "c_lookup/wire.h"),
-    "c_load": ("c_load/c_load.c", "c_load/counts.h", "c_load/rows.h", "c_lookup/wire.h"),
+    "c_load": ("c_load/c_load.c", "c_load/counts.h", "c_load/dns.h", "c_load/rows.h", "c_lookup/wire.h"),
     "c_echo": ("c_echo/c_echo.c", "c_lookup/wire.h"),
 }
 """Program -> its source, then what that includes."""

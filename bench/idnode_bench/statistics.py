@@ -7,10 +7,9 @@ from dataclasses import asdict, dataclass
 from statistics import median
 from typing import Final
 
-from idnode_bench.population.numbers import SplitMix
+from idnode_bench.judging.intervals import Interval, median_interval
 
-RESAMPLES: Final = 2_000
-CONFIDENCE: Final = 0.95
+RESAMPLED_MIN: Final = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,21 +27,14 @@ class Spread:
     count: int
 
     @classmethod
-    def of(cls, values: Sequence[float], seed: int = 1) -> Spread | None:
+    def of(cls, values: Sequence[float]) -> Spread | None:
         """None without values."""
         if not values:
             return None
-        low, high = min(values), max(values)
-        if len(values) >= 5:
-            low, high = _interval(values, seed)
-        return cls(median(values), min(values), max(values), low, high, len(values))
+        found = median_interval(values) if len(values) >= RESAMPLED_MIN else Interval(median(values))
+        low = min(values) if found.low is None else found.low
+        high = max(values) if found.high is None else found.high
+        return cls(found.middle, min(values), max(values), low, high, len(values))
 
     def to_json(self) -> dict[str, float]:
         return asdict(self)
-
-
-def _interval(values: Sequence[float], seed: int) -> tuple[float, float]:
-    rng, count = SplitMix(seed), len(values)
-    medians = sorted(median([values[rng.below(count)] for _ in range(count)]) for _ in range(RESAMPLES))
-    edge = int(RESAMPLES * (1 - CONFIDENCE) / 2)
-    return medians[edge], medians[-1 - edge]

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import fcntl
-import hashlib
 import json
 import os
 import queue
-import shutil
 import subprocess
 import threading
 from collections.abc import Iterator, Mapping
@@ -16,20 +13,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
+from idnode.adapters import real_adapters
+from idnode_bench.maven import class_path
+
 PROJECT = Path(__file__).parent / "java"
 MAIN_CLASS = "idnode.matrix.HandleMatrix"
 CLIENT_VERSION = os.environ.get("IDNODE_TEST_HANDLE_CLIENT", "9.3.1")
 
-BUILD_ATTEMPTS = 3
-BUILD_TIMEOUT_S = 600
 JVM_START_TIMEOUT_S = 30.0
 # The driver gives a cell up after its own deadline (20 s); only a hung JVM is silent for longer.
 ANSWER_TIMEOUT_S = 40.0
 FAST_START = ("-XX:TieredStopAtLevel=1", "-Xshare:auto", "-XX:+UseSerialGC", "-Xmx256m")
-
-
-class JavaUnavailable(Exception):
-    """Java or Maven is missing, or the client could not be downloaded and built; the message says what to install."""
 
 
 class JavaClientDied(Exception):
@@ -102,49 +96,12 @@ class JavaClient:
 
 
 def build(cache: Path, version: str = CLIENT_VERSION) -> str:
-    """Compile the driver against one release of the client; returns the class path.
-
-    The products lie under `cache` (a folder git ignores) in a folder named by the digest of our sources and the
-    version, so a second call finds them. Safe to call from several processes at once. Raises JavaUnavailable.
-    """
-    for tool, package in (("java", "openjdk-17-jre-headless"), ("mvn", "maven"), ("javac", "openjdk-17-jdk-headless")):
-        if shutil.which(tool) is None:
-            raise JavaUnavailable(f"{tool} is not installed; on Debian: apt-get install {package}")
-    folder = cache / f"java-{_digest(version)}"
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not (folder / "done").exists():
-            _run_maven(folder, version)
-            (folder / "done").touch()
-    return f"{folder / 'classes'}:{folder / 'lib'}/*"
-
-
-def _digest(version: str) -> str:
-    digest = hashlib.sha256(version.encode())
-    for path in sorted([PROJECT / "pom.xml", *PROJECT.glob("src/**/*.java")]):
-        digest.update(path.read_bytes())
-    return digest.hexdigest()[:16]
-
-
-def _run_maven(folder: Path, version: str) -> None:
-    command = ["mvn", "-q", "-B", "-f", str(PROJECT / "pom.xml"), f"-Dbuild.dir={folder}"]
-    command += [f"-Dhandle.client.version={version}", "compile"]
-    printed = ""
-    for attempt in range(BUILD_ATTEMPTS):
-        # -U from the second attempt on: Maven remembers a failed download and would not try again by itself.
-        again = ["-U"] if attempt else []
-        try:
-            run = subprocess.run([*command, *again], capture_output=True, text=True, timeout=BUILD_TIMEOUT_S)
-        except subprocess.TimeoutExpired as error:
-            raise JavaUnavailable(f"Maven did not finish within {BUILD_TIMEOUT_S} s") from error
-        if run.returncode == 0:
-            return
-        printed = run.stdout + run.stderr
-    raise JavaUnavailable(
-        f"Maven failed {BUILD_ATTEMPTS} times; is Maven Central reachable, and does it have "
-        f"net.handle:handle-client:{version}?\n{printed[-4000:]}"
-    )
+    """Compile the driver against one release of the client; returns the class path. Raises PeerMissing."""
+    adapters = real_adapters()
+    try:
+        return class_path(adapters.disk, PROJECT, cache, {"handle.client.version": version})
+    finally:
+        adapters.close()
 
 
 @contextmanager

@@ -10,14 +10,8 @@ import typer
 
 from idnode_bench.errors import BenchError
 from idnode_bench.load.schedule import IN_FLIGHT_MAX, WINDOW_DEFAULT, Schedule, parse_steps
+from idnode_bench.peers.lanes import Peer
 from idnode_bench.results import Model
-
-
-class Peer(StrEnum):
-    """What to measure beside the target."""
-
-    none = "none"
-    c = "c"
 
 
 class Generator(StrEnum):
@@ -57,7 +51,9 @@ Serve = Annotated[bool, typer.Option(help="Fill (or take --data) and start an ow
 Transports = Annotated[
     list[str] | None, typer.Option("--transport", help="udp, tcp, http, https or in-process, of --serve; repeat.")
 ]
-PeerOption = Annotated[Peer, typer.Option(help="Measure this beside it, interleaved.")]
+Peers = Annotated[
+    list[Peer] | None, typer.Option("--peer", help="Measure this beside it, interleaved; repeat.", show_default=False)
+]
 GeneratorOption = Annotated[Generator, typer.Option(help="Who asks by UDP.")]
 ModelOption = Annotated[ModelName, typer.Option(help="Open loops, or closed.")]
 Rate = Annotated[float, typer.Option(min=0.1, help="Requests per second of an open loop.")]

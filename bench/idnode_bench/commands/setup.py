@@ -12,7 +12,7 @@ from typing import Final
 from idnode.adapters import Adapters
 from idnode_bench import native
 from idnode_bench.commands.facts import facts_of
-from idnode_bench.commands.options import Generator, Peer
+from idnode_bench.commands.options import Generator
 from idnode_bench.counters import CountedLane, node_counters
 from idnode_bench.errors import BenchError, PeerMissing
 from idnode_bench.lanes import Asked, Lane, NativeLane, PythonLane, Watch, python_lane
@@ -21,9 +21,10 @@ from idnode_bench.load.engine import Port
 from idnode_bench.load.health import Subject
 from idnode_bench.load.keys import KeyPlan
 from idnode_bench.load.native_load import NativeLoad
-from idnode_bench.load.rows import Rows, whole_file, write_rows
+from idnode_bench.load.rows import Rows, write_rows
 from idnode_bench.machine import cores
 from idnode_bench.native import NativeTools
+from idnode_bench.peers.lanes import DNS, Peer, dns_load, peer_server
 from idnode_bench.population.factory import PREFIXES_DEFAULT, Population
 from idnode_bench.population.filling import Holding, fill, read_holding
 from idnode_bench.population.layouts import Kind
@@ -31,7 +32,7 @@ from idnode_bench.results import PopulationFacts, Run
 from idnode_bench.targets.addresses import TRANSPORTS, Target, parse_target
 from idnode_bench.targets.memory import MemoryPort, memory_node
 from idnode_bench.targets.native import Dialogue
-from idnode_bench.targets.servers import c_program, own_node
+from idnode_bench.targets.servers import own_node
 
 FILLED_HERE_MAX: Final = 2_000_000
 """Records a command fills for itself; more are worth a folder that is kept."""
@@ -44,7 +45,7 @@ class Setup:
     targets: tuple[str, ...] = ()
     serve: bool = False
     transports: tuple[str, ...] = ("udp",)
-    peer: Peer = Peer.none
+    peers: tuple[Peer, ...] = ()
     generator: Generator = Generator.auto
     records: int = 100_000
     kind: Kind = "small"
@@ -112,12 +113,12 @@ def prepared(adapters: Adapters, setup: Setup, watch: Watch) -> Iterator[Prepare
 
 
 def _check(setup: Setup) -> None:
-    if not setup.targets and not setup.serve and setup.peer is Peer.none:
+    if not setup.targets and not setup.serve and not setup.peers:
         raise BenchError("nothing to measure: give --target udp://host:port, --serve or --peer c")
     unknown = set(setup.transports) - set(TRANSPORTS)
     if unknown:
         raise BenchError(f"no transport {', '.join(sorted(unknown))}: {', '.join(TRANSPORTS)}")
-    if setup.handles is not None and (setup.serve or setup.peer is not Peer.none):
+    if setup.handles is not None and (setup.serve or setup.peers):
         raise BenchError("--handles is for a --target that was not filled by us, alone")
     if setup.serve and setup.data is None and setup.records > FILLED_HERE_MAX:
         raise BenchError(
@@ -128,12 +129,12 @@ def _check(setup: Setup) -> None:
 
 
 def _tools(adapters: Adapters, setup: Setup) -> tuple[NativeTools | None, tuple[str, ...]]:
-    if setup.generator is Generator.python and setup.peer is Peer.none:
+    if setup.generator is Generator.python and not setup.peers:
         return None, ("generator in Python, as asked for",)
     try:
         tools = native.build(adapters.disk)
     except PeerMissing as error:
-        if setup.peer is Peer.c or setup.generator is Generator.c:
+        if setup.peers or setup.generator is Generator.c:
             raise
         return None, (f"generator in Python, so rates are lower bounds: {error}",)
     return tools, (f"C programs: {tools.compiled_with}",)
@@ -164,14 +165,20 @@ class _Builder:
         lanes = [self._lane(target, asked) for target in _named(given)]
         if setup.serve:
             lanes += self._served(stack, asked)
-        if setup.peer is Peer.c:
-            assert self.tools is not None
-            file = whole_file(self.adapters.disk, self.folder, asked.source)
-            served = stack.enter_context(
-                c_program("c", self.tools.lookup, ("--population", str(file)), self.server_core)
-            )
-            lanes.append(self._lane(served.target("udp"), asked))
+        lanes += [self._peer_lane(stack, peer, asked) for peer in setup.peers]
         return lanes, asked
+
+    def _peer_lane(self, stack: ExitStack, peer: Peer, asked: Asked) -> Lane:
+        assert self.tools is not None
+        self.watch(f"starting {peer.value}")
+        served = peer_server(self.adapters, peer, self.tools, asked, self.folder, self.server_core)
+        lane = self._lane(stack.enter_context(served).target("udp"), asked)
+        if peer not in DNS:
+            return lane
+        if not isinstance(lane, NativeLane):
+            raise BenchError(f"{peer.value} is asked by the C generator only")
+        load, facts = dns_load(self.adapters, asked, lane.load, self.folder)
+        return replace(lane, load=load, facts=facts)
 
     def _asked(self, given: Sequence[Target]) -> Asked:
         setup = self.setup

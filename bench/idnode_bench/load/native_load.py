@@ -35,6 +35,8 @@ class NativeLoad:
     core: int | None = None
     count: int = 0
     """Requests; 0 = as many as the time allows."""
+    protocol: str = "handle"
+    """``dns`` asks for A records (bench/peers/c_load/dns.h)."""
 
 
 def compact(program: Path, rows: Iterable[bytes], into: Path) -> None:
@@ -103,6 +105,7 @@ def _command(load: NativeLoad, target: Target, subject: Subject) -> list[str]:
         "--order": "file" if load.file_order else "uniform",
         "--seed": subject.seed,
         "--lost-after": schedule.lost_after_s,
+        "--protocol": load.protocol,
         "--cpu": -1 if load.core is None else load.core,
     }
     return [str(load.program), *(str(part) for pair in options.items() for part in pair)]

@@ -11,13 +11,14 @@
  *
  *   c_load --population FILE --port P [--address 127.0.0.1] [--model closed|constant|poisson] [--rate R] [--seconds 3]
  *          [--count 0] [--warmup 0.3] [--warm-pass 0] [--window 256] [--order uniform|file] [--seed 1] [--cpu -1]
- *          [--lost-after 1]
+ *          [--lost-after 1] [--protocol handle|dns]
  *   c_load --compact FILE < population      writes the rows with hashes in the place of values
  *
  * Prints "MEASURING" when the measured phase begins and one JSON object at the end.
  * Status 3: the target did not answer, or its first answer was wrong. */
 #define _GNU_SOURCE
 #include "counts.h"
+#include "dns.h"
 #include "rows.h"
 
 #include <arpa/inet.h>
@@ -28,7 +29,8 @@
 #include <sys/socket.h>
 #include <sys/time.h>
 
-enum { WINDOW_MAX = 1 << 17, REFILL = 64, REQUEST_MAX = 512, NAP_NS = 200000 };
+enum { WINDOW_MAX = 1 << 17, REFILL = 64, REQUEST_MAX = 512, DNS_WINDOW_MAX = 4096, PROBE_ID = 0x7fffffff,
+       NAP_NS = 200000 };
 
 struct slot { uint32_t id; uint64_t key, due, sent_at; int busy; uint32_t parts, room; uint8_t *whole; };
 struct plan { const char *model; double seconds, rate; uint64_t count; int in_order; };
@@ -38,7 +40,8 @@ static struct slot slots[WINDOW_MAX];
 static uint32_t free_slots[WINDOW_MAX], free_count, window, next_round = 1;
 static uint8_t expected_head[BODY_AT];
 static uint64_t random_state, arrival_state, next_in_order, lost_after_ns;
-static int fd, file_order;
+static uint32_t places = WINDOW_MAX; /* an id is a place among the slots, and how often it was taken */
+static int fd, file_order, dns;
 
 static uint64_t mixed(uint64_t *state) { /* splitmix64, as in idnode_bench.population.numbers */
     uint64_t z = *state += 0x9e3779b97f4a7c15u;
@@ -56,6 +59,7 @@ static uint64_t next_key(struct totals *t, int in_order) {
 }
 
 static size_t build_request(uint8_t *out, const struct row *r, uint32_t id, uint32_t expiration) {
+    if (dns) return dns_request(out, r, id);
     uint32_t body = 4 + r->handle_octets + 8;
     memset(out, 0, BODY_AT);
     out[0] = 2; out[1] = 11; out[2] = 2; out[3] = 11;
@@ -74,6 +78,7 @@ static size_t build_request(uint8_t *out, const struct row *r, uint32_t id, uint
 
 /* 1 = as the row says, 0 = another answer, else the response code. `in` is a whole message, its envelope first. */
 static uint32_t verdict(const uint8_t *in, size_t octets, const struct row *r) {
+    if (dns) return dns_verdict(in, octets, r);
     uint32_t code = octets >= BODY_AT ? get32(in + RESPONSE_CODE_AT) : 0;
     if (get32(in + LENGTH_AT) != octets - ENVELOPE_OCTETS) return 0;
     if (r->values_octets == NOT_FOUND_OCTETS) return code == 100 ? 1 : code == 1 ? 0 : code;
@@ -88,6 +93,12 @@ static uint32_t verdict(const uint8_t *in, size_t octets, const struct row *r) {
                            : !memcmp(values, r->values, r->values_octets);
     return same && get32(in + BODY_AT + body) == 0;
 }
+
+static uint32_t id_of(const uint8_t *in, size_t octets) {
+    if (octets < ENVELOPE_OCTETS) return 0;
+    return dns ? (uint32_t)in[0] << 8 | in[1] : get32(in + REQUEST_ID_AT);
+}
+static int is_part(const uint8_t *in) { return !dns && get32(in + LENGTH_AT) > PART_OCTETS; }
 
 /* Keeps one fragment; the length of the whole message when it was the last one missing, else 0. */
 static size_t take_part(struct slot *s, const uint8_t *in, size_t octets) {
@@ -115,7 +126,7 @@ static void send_batch(struct totals *t, const uint32_t *taken, uint32_t number)
     for (uint32_t i = 0; i < number; i++) {
         struct slot *s = &slots[taken[i]];
         struct row r = row_at(&rows, s->key);
-        s->id = (next_round++ % (0x7fffffffu / WINDOW_MAX)) * WINDOW_MAX + taken[i];
+        s->id = (next_round++ % ((dns ? 0xffffu : 0x7fffffffu) / places)) * places + taken[i];
         s->busy = 1;
         s->parts = 0;
         at[i] = (struct iovec){out[i], build_request(out[i], &r, s->id, expiration)};
@@ -147,11 +158,11 @@ static void receive_batch(struct totals *t, int flags) {
     uint64_t now = now_ns();
     for (int i = 0; i < got; i++) {
         size_t octets = messages[i].msg_len;
-        uint32_t id = octets >= ENVELOPE_OCTETS ? get32(in[i] + REQUEST_ID_AT) : 0, n = id % WINDOW_MAX;
+        uint32_t id = id_of(in[i], octets), n = id % places;
         struct slot *s = &slots[n];
         if (n >= window || !s->busy || s->id != id) { t->unexpected++; continue; }
         const uint8_t *whole = in[i];
-        if (get32(in[i] + LENGTH_AT) > PART_OCTETS) {
+        if (is_part(in[i])) {
             if (!(octets = take_part(s, in[i], octets))) continue;
             whole = s->whole;
         }
@@ -266,18 +277,18 @@ static void learn_head(void) {
     while (first + 1 < rows.count && row_at(&rows, first).values_octets == NOT_FOUND_OCTETS) first++;
     struct row r = row_at(&rows, first);
     struct slot probe = {0};
-    size_t octets = build_request(out, &r, 0x7fffffff, (uint32_t)time(NULL) + LIFETIME_S);
+    size_t octets = build_request(out, &r, PROBE_ID, (uint32_t)time(NULL) + LIFETIME_S);
     for (int tries = 0; tries < 60; tries++) { /* of 50 ms each */
         if (tries % 20 == 0 && send(fd, out, octets, 0) < 0 && errno != ECONNREFUSED) fail("send");
         ssize_t got = recv(fd, in, sizeof in, 0);
-        if (got < ENVELOPE_OCTETS || get32(in + REQUEST_ID_AT) != 0x7fffffff) continue;
+        if (got < 0 || id_of(in, got) != (dns ? PROBE_ID & 0xffffu : PROBE_ID)) continue;
         const uint8_t *whole = in;
-        if (get32(in + LENGTH_AT) > PART_OCTETS) {
+        if (is_part(in)) {
             if (!(got = take_part(&probe, in, got))) continue;
             whole = probe.whole;
         }
         memcpy(expected_head, whole, got < BODY_AT ? got : BODY_AT);
-        if (got >= BODY_AT && get32(whole + OPCODE_AT) == 1 && verdict(whole, got, &r) == 1) return;
+        if ((dns || (got >= BODY_AT && get32(whole + OPCODE_AT) == 1)) && verdict(whole, got, &r) == 1) return;
         fprintf(stderr, "wrong answer to %.*s: ", (int)r.handle_octets, r.handle);
         for (ssize_t i = 0; i < got; i++) fprintf(stderr, "%02x", whole[i]);
         fputc('\n', stderr);
@@ -294,20 +305,23 @@ static void check_plan(const struct plan *p, const char *order) {
     if (!(p->seconds > 0 && p->seconds <= 3600)) refuse("--seconds is up to 3600");
     if (strcmp(order, "uniform") && strcmp(order, "file")) refuse("--order is uniform or file");
     if (window < 1 || window > WINDOW_MAX) refuse("--window is 1 to 131072");
+    if (dns && window > DNS_WINDOW_MAX) refuse("--window is 1 to 4096 for dns");
     if (!rows.count) refuse("the population is empty");
 }
 
 int main(int argc, char **argv) {
     const char *population = NULL, *port = NULL, *address = "127.0.0.1", *model = "closed", *rate = "0", *lost = "1";
     const char *seconds = "3", *count = "0", *warmup = "0.3", *pass = "0", *width = "256", *order = "uniform";
-    const char *seed = "1", *cpu = "-1", *into = NULL;
+    const char *seed = "1", *cpu = "-1", *into = NULL, *protocol = "handle";
     parse_options(argc, argv, (struct option_slot[]){
         {"--population", &population}, {"--port", &port}, {"--address", &address}, {"--seconds", &seconds},
         {"--count", &count}, {"--warmup", &warmup}, {"--warm-pass", &pass}, {"--window", &width}, {"--seed", &seed},
         {"--cpu", &cpu}, {"--model", &model}, {"--rate", &rate}, {"--order", &order}, {"--compact", &into},
-        {"--lost-after", &lost}, {NULL, NULL}});
+        {"--lost-after", &lost}, {"--protocol", &protocol}, {NULL, NULL}});
     if (into) { compact(into); return 0; }
     if (!population || !port) refuse("--population and --port are needed");
+    if (strcmp(protocol, "handle") && strcmp(protocol, "dns")) refuse("--protocol is handle or dns");
+    if ((dns = !strcmp(protocol, "dns"))) places = DNS_WINDOW_MAX;
     window = (uint32_t)atoi(width);
     struct plan plan = {model, atof(seconds), atof(rate), strtoull(count, NULL, 10), 0}, warm = plan;
     pin(atoi(cpu));

@@ -1,0 +1,1 @@
+"""What measured figures allow us to say: intervals, fits, verdicts."""

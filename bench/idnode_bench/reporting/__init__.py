@@ -1,0 +1,1 @@
+"""What a result looks like to people and to other programs: tables, JUnit, plots, one page."""
