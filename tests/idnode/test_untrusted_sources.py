@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from pathlib import Path
 
@@ -96,7 +97,7 @@ def test_fragments_of_many_senders_cost_a_bounded_amount(caplog: pytest.LogCaptu
     assert held <= 8 * 1024 * 1024
     assert grown <= 16 * 1024 * 1024
     assert counted == 100_000
-    assert caplog.records == []
+    assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
 
 
 def test_nonsense_is_survived() -> None:
