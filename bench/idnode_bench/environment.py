@@ -81,7 +81,7 @@ def capture(adapters: Adapters, seed: int) -> Environment:
         packages={name: found for name in _PACKAGES if (found := _version(name))},
         git_commit=commit,
         git_dirty=dirty,
-        command=list(sys.argv),
+        command=[Path(sys.argv[0]).name, *sys.argv[1:]],
         seed=seed,
         clocksource=_line(disk, "/sys/devices/system/clocksource/clocksource0/current_clocksource"),
         governor=_line(disk, "/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
