@@ -105,7 +105,7 @@ class AnswerCache:
         self.due: list[tuple[float, bytes]] = []
         """A heap: (monotonic seconds, key) of the answers that expire by themselves."""
         self._octets_max = octets_max
-        self._met = array("H", bytes(2 * _slots(octets_max)))  # fingerprints of questions, by their hash
+        self._met = array("H")  # fingerprints of questions, by their hash; made when the cache is full
         self._names: dict[bytes, dict[bytes, None]] = {}  # folded name -> its keys
         self._name_of: dict[bytes, tuple[bytes, int]] = {}  # key -> its folded name, octets accounted
         self._expires: dict[bytes, float] = {}  # key -> the time in ``due`` that counts
@@ -123,6 +123,8 @@ class AnswerCache:
             return True
         if size > self._octets_max:
             return False
+        if not self._met:
+            self._met = array("H", bytes(2 * _slots(self._octets_max)))
         digest = hash(key)
         slot, fingerprint = digest & (len(self._met) - 1), digest >> 40 & 0xFFFF
         if self._met[slot] == fingerprint:

@@ -44,6 +44,7 @@ def java(
     local = json.loads((config / "local_info.json").read_text())
     local[0]["nas"].append("0.NA/0.NA")
     (config / "local_info.json").write_text(json.dumps(local))
+    (config / "local_info").unlink()  # the same in the binary form, which the client would read first
     with started_client(java_class_path, config, folder / "stderr") as client:
         yield client
 
