@@ -63,6 +63,7 @@ async def give_signers(root: CountryNode, members: Iterable[CountryNode], names:
             wanted = permissions_for(member.spec.prefixes)
             certificate = await _certificate(registry, subject, key, wanted, issuer, now)
             member.node.registry.sealer = Sealer(key, certificate, replaces=signers)
+            member.node.cache.clear()  # members of ranges may have been answered unsigned
 
 
 async def _certificate(

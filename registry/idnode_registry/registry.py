@@ -114,7 +114,6 @@ class Registry:
         self.sign: Callable[[bytes], bytes] | None = None
         """The node's signature, SHA-256; without it nothing is vouched for and our own mirrors are not served."""
         self.sealer = sealer
-        self.member_signer = None if sealer is None else MemberSigner(sealer)
         self.homed = HomedPrefixes(store)
         self.ranges = Ranges(store)
         self._turns = Turns()
@@ -122,6 +121,16 @@ class Registry:
         self.sequencer = Sequencer(store)
         self.frontiers = FrontierIndex(store)
         self._folds_whole = store.case_mode == "fold-all"
+
+    @property
+    def sealer(self) -> Sealer | None:
+        """Signs every record that is created or changed, and members of ranges when they are read; None = nobody."""
+        return self._sealer
+
+    @sealer.setter
+    def sealer(self, sealer: Sealer | None) -> None:
+        self._sealer = sealer
+        self.member_signer = None if sealer is None else MemberSigner(sealer)
 
     def read_anew(self) -> None:
         """Take over what the store says by now about this server; for stores that another process writes."""

@@ -19,6 +19,8 @@ from idnode.country.writing import do
 from idnode_protocol.codes import OpCode
 from idnode_protocol.requests import ValuesRequest
 from idnode_protocol.value import HandleValue
+from idnode_registry.ranges.asks import RangeCode, about
+from idnode_registry.ranges.names import parse_range
 from tests.idnode.country.test_tree import URL
 
 HOLDERS = {"99": "top", "99.900": "demo", "99.900.1001": "enterprise"}
@@ -57,6 +59,19 @@ def test_what_no_holder_signed_is_withheld(seed: int) -> None:
                 await admin.add("99.900/unsigned", [HandleValue(2, "DESC", b"changed, and so signed")])
             await adapters.clock.sleep(86_400)
             assert len((await country.resolve("99.900/unsigned")).values) == 4
+
+    run_simulated(main, seed=seed)
+
+
+def test_members_of_ranges_are_signed_too(seed: int) -> None:
+    async def main(adapters: SimulatedAdapters) -> None:
+        async with signing(adapters) as country:
+            given = parse_range(b"99.900/SN{0001-9999}")
+            template = HandleValue(1, "URL", b"https://example.org/${serial}")
+            assert (await country.demo.node.ask(about(RangeCode.REGISTER, given, (template,)))).is_success
+            record = await country.resolve("99.900/SN0042")
+            assert record.data("URL") == b"https://example.org/0042"
+            assert record.data("HS_SIGNATURE")
 
     run_simulated(main, seed=seed)
 
