@@ -84,7 +84,8 @@ class StoreConfig(_Section):
     cache_octets: int = Field(
         default=256 * 1024 * 1024,
         ge=0,
-        description="memory for what the engine `rocksdb` has unpacked; `lmdb` needs none",
+        description="memory for what the engine `rocksdb` has unpacked, beside two octets for each record; "
+        "`lmdb` needs none",
     )
     case_mode: Literal["fold-all", "fold-prefix"] = Field(
         default="fold-all", description="whether suffixes differ by case (`fold-prefix`); fixed for the life of a store"

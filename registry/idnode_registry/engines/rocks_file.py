@@ -97,8 +97,9 @@ def database_options(cache: Cache, rows: Cache) -> Options:
     blocks.set_block_size(BLOCK_OCTETS)
     blocks.set_block_cache(cache)
     blocks.set_bloom_filter(BLOOM_BITS, block_based=False)
-    blocks.set_cache_index_and_filter_blocks(True)
-    blocks.set_pin_l0_filter_and_index_blocks_in_cache(True)
+    # Indexes and filters stay in memory (two octets per record): out of the block cache a look-up among 10^7 took 13
+    # times as long.
+    blocks.set_cache_index_and_filter_blocks(False)
     blocks.set_data_block_index_type(DataBlockIndexType.binary_and_hash())
     blocks.set_format_version(5)
     options = Options(raw_mode=True)
