@@ -11,7 +11,7 @@ from rich.console import Console
 from idnode.adapters import Adapters
 from idnode_bench.commands import options as opt
 from idnode_bench.commands.showing import run_command, table_of
-from idnode_bench.errors import BenchError
+from idnode_bench.errors import BenchError, NotAResult
 from idnode_bench.lanes import Watch
 from idnode_bench.results import Report
 from idnode_bench.scale.measuring import Plan, measure
@@ -57,7 +57,11 @@ def parse_sizes(text: str) -> tuple[int, ...]:
 
 def show(report: Report, console: Console) -> None:
     """Measured first, projected in a table of its own."""
-    measured = read_measured(report)
+    try:
+        measured = read_measured(report)
+    except NotAResult as nothing:
+        console.print(str(nothing), highlight=False)
+        return
     table = table_of(("measured", "N", "µs per answer", "answers/s per processor"))
     for name in measured.series:
         for number, cost in measured.medians(name):

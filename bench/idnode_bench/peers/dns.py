@@ -71,11 +71,11 @@ def dns_peer(
     disk: Disk, name: DnsPeer, count: int, folder: Path, port: int, core: int | None
 ) -> AbstractContextManager[Served]:
     """The server over ``count`` names, its files in ``folder`` (new). Raises :class:`PeerMissing`, TargetFailed."""
+    if not 0 < count <= COUNT_MAX:
+        raise PeerMissing(f"a zone holds 1 to {COUNT_MAX} names, not {count}")
     program = shutil.which(_PROGRAMS[name]) or shutil.which(_PROGRAMS[name], path="/usr/sbin:/sbin")
     if program is None:
         raise PeerMissing(f"{_PROGRAMS[name]} is not installed; on Debian: apt-get install {name}")
-    if not 0 < count <= COUNT_MAX:
-        raise PeerMissing(f"a zone holds 1 to {COUNT_MAX} names, not {count}")
     folder.mkdir()
     facts = {"address": HOST, "port": port, "folder": folder, "zone": ZONE}
     disk.write_atomic(folder / "conf", _CONFIGURATIONS[name].format(**facts).encode())

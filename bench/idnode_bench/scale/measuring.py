@@ -34,6 +34,8 @@ from idnode_bench.scale.points import REPORT, Size
 KEYS: Final = 2_000_000
 """Requests drawn per size: a round begins elsewhere among them, so what one round cached hardly serves the next."""
 LOAD_FILE: Final = "load.json"
+NO_ANSWER_CACHE: Final = "network.answer_cache_octets=0"
+"""What grows with N is the cost of a look-up; a cache that holds all of a small population would hide it there."""
 RESERVE_SHARE: Final = 0.1
 """Of the disk stays free: a size that would need it is not begun."""
 OCTETS_EACH_AT_MOST: Final = {"lmdb": 400, "rocksdb": 120}
@@ -137,8 +139,9 @@ def _serving(
         kind=plan.kind,
         seed=plan.seed,
         keys=min(KEYS, 10 * number),
-        warm=not is_cold,
+        warm=False,
         warmup_s=0.0 if is_cold else 0.3,
+        settings=(NO_ANSWER_CACHE,),
     )
     return prepared(adapters, setup, watch)
 
